@@ -1,0 +1,524 @@
+// The door: checks arrays, releases the GIL, calls in. No maths.
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "arrays.h"
+#include "blame.h"
+#include "random.h"
+#include "team.h"
+#include "trainer.h"
+
+namespace culpa {
+namespace {
+
+using namespace pybind11::literals;
+
+// Names in the order of the enumerations in kernels.h.
+constexpr const char *activation_names[] = {"identity", "relu",      "leaky_relu", "elu",
+                                            "selu",     "gelu",      "gelu_tanh",  "silu",
+                                            "mish",     "tanh",      "sigmoid",    "softplus"};
+constexpr const char *loss_names[] = {
+    "cross_entropy", "binary_cross_entropy", "mse", "mae", "huber", "poisson", "quantile"};
+constexpr const char *rule_names[] = {"sgd", "adam", "rmsprop"};
+constexpr const char *stop_names[] = {"finished", "time", "diverged", "interrupted", "not_finite"};
+
+template <class Enum, std::size_t n>
+Enum named(const char *const (&names)[n], const std::string &name, const char *what) {
+  for (std::size_t i = 0; i < n; ++i)
+    if (name == names[i])
+      return static_cast<Enum>(i);
+  throw py::value_error(std::string("no such ") + what + ": \"" + name + "\"");
+}
+
+// Ctrl-C: Python's signal handlers run while the core works. Called without the GIL, on the thread
+// that came in.
+bool signals_pending(void * /*context*/) {
+  const py::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() != 0;
+}
+constexpr Interrupt on_signals{signals_pending, nullptr};
+
+[[noreturn]] void raise_pending() { throw py::error_already_set(); }
+
+using LayerTuple = std::tuple<std::size_t, std::size_t, std::string, double, double>;
+
+template <class T>
+std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const std::string &loss,
+                                     double loss_parameter, double input_scale,
+                                     double input_dropout, std::uint64_t seed, std::size_t member) {
+  std::vector<Layer> layers;
+  for (const auto &[inputs, outputs, activation, alpha, dropout] : specs) {
+    Layer layer;
+    layer.inputs = inputs;
+    layer.outputs = outputs;
+    layer.activation = named<Activation>(activation_names, activation, "activation");
+    layer.alpha = alpha;
+    layer.dropout = dropout;
+    layers.push_back(layer);
+  }
+  Network network = make_network(std::move(layers));
+  network.loss = named<Loss>(loss_names, loss, "loss");
+  network.loss_parameter = loss_parameter;
+  network.input_scale = input_scale;
+  network.input_dropout = input_dropout;
+  return std::make_unique<Model<T>>(std::move(network), seed, member);
+}
+
+// What examples a call works on. Keeps the arrays alive and their views together.
+struct ExampleArrays {
+  py::array x;
+  std::optional<py::array> labels, targets, weights, order, score_scale;
+
+  template <class T> Examples view(const Model<T> &model, bool wants_targets = true) const {
+    Examples examples;
+    examples.x = source(x, "x", model.network.inputs());
+    const std::size_t rows = examples.x.rows;
+    if (labels)
+      examples.y.labels = vector<std::int32_t>(*labels, "labels", rows);
+    else if (targets) {
+      examples.y.values = source(*targets, "targets", model.network.outputs());
+      if (examples.y.values.rows != rows)
+        throw py::value_error("targets: expected as many rows as x");
+    } else if (wants_targets)
+      throw py::value_error("expected labels or targets");
+    if (wants_targets && (model.network.loss != Loss::cross_entropy) && labels)
+      throw py::value_error("labels: expected targets for this loss");
+    if (weights)
+      examples.weights = vector<double>(*weights, "weights", rows);
+    if (score_scale)
+      examples.score_scale = vector<double>(*score_scale, "score_scale", model.network.outputs());
+    return examples;
+  }
+};
+
+struct JobArrays {
+  ExampleArrays examples;
+  py::array offsets, learning_rates;
+  double clip_norm, seconds;
+  std::optional<py::array> losses, weight_sums, scores, norms, squares;
+
+  template <class T> TrainJob view(const Model<T> &model) const {
+    TrainJob job;
+    job.examples = examples.view(model);
+    const std::size_t rows = job.examples.x.rows;
+    job.steps = static_cast<std::size_t>(learning_rates.size());
+    job.learning_rates = vector<double>(learning_rates, "learning_rates", job.steps);
+    job.offsets = vector<std::int64_t>(offsets, "offsets", job.steps + 1);
+    const auto length =
+        examples.order ? static_cast<std::size_t>(examples.order->size()) : rows;
+    for (std::size_t i = 0; i <= job.steps; ++i)
+      if (job.offsets[i] < (i ? job.offsets[i - 1] : 0) ||
+          static_cast<std::size_t>(job.offsets[i]) > length)
+        throw py::value_error("offsets: expected increasing positions in the order");
+    if (examples.order) {
+      job.examples.order = vector<std::int64_t>(*examples.order, "order", length);
+      for (std::int64_t i = job.offsets[0]; i < job.offsets[job.steps]; ++i)
+        if (job.examples.order[i] < 0 || static_cast<std::size_t>(job.examples.order[i]) >= rows)
+          throw py::value_error("order: expected rows of x, got one out of range");
+    }
+    job.clip_norm = clip_norm;
+    job.seconds = seconds;
+    job.losses = writable<double>(losses, "losses", job.steps);
+    job.weights = writable<double>(weight_sums, "weight_sums", job.steps);
+    job.scores = writable<double>(scores, "scores", job.steps);
+    job.norms = writable<double>(norms, "norms", job.steps);
+    job.squares = writable<double>(squares, "squares", job.steps);
+    return job;
+  }
+};
+
+py::tuple give(const TrainResult &result) {
+  return py::make_tuple(result.steps, stop_names[static_cast<int>(result.stop)],
+                        result.row == no_row ? py::ssize_t{-1}
+                                             : static_cast<py::ssize_t>(result.row));
+}
+
+py::ssize_t give_row(std::size_t row) {
+  return row == no_row ? py::ssize_t{-1} : static_cast<py::ssize_t>(row);
+}
+
+// A read-only array over the core's own memory, which `owner` keeps alive.
+template <class T>
+py::array_t<T> read_only(std::vector<std::size_t> shape, const T *data, const py::object &owner) {
+  py::array_t<T> array(std::move(shape), data, owner);
+  array.attr("setflags")("write"_a = false);
+  return array;
+}
+
+template <class T> const Layer &layer_at(const Model<T> &model, std::size_t i) {
+  if (i >= model.network.layers.size())
+    throw py::index_error("no such layer");
+  return model.network.layers[i];
+}
+
+template <class T> py::array_t<T> make_array(std::size_t rows, std::size_t columns) {
+  return py::array_t<T>(std::vector<std::size_t>{rows, columns});
+}
+
+template <class T> void bind_model(py::module_ &m, const char *name) {
+  using M = Model<T>;
+  py::class_<M>(m, name, "A network with its weights and its optimizer's memory.")
+      .def(py::init(&make_model<T>), py::kw_only(), "layers"_a, "loss"_a, "loss_parameter"_a,
+           "input_scale"_a, "input_dropout"_a, "seed"_a, "member"_a)
+      .def(
+          "parameters",
+          [](py::object self) {
+            M &model = self.cast<M &>();
+            return read_only<T>({model.parameters.values.size()}, model.parameters.values.data(),
+                                self);
+          },
+          "The flat parameter vector, a read-only view.")
+      .def(
+          "weight",
+          [](py::object self, std::size_t i) {
+            M &model = self.cast<M &>();
+            const Layer &layer = layer_at(model, i);
+            return read_only<T>({layer.inputs, layer.outputs},
+                                model.parameters.values.data() + layer.weight, self);
+          },
+          "layer"_a, "A layer's weights (inputs, outputs), a read-only view.")
+      .def(
+          "bias",
+          [](py::object self, std::size_t i) {
+            M &model = self.cast<M &>();
+            const Layer &layer = layer_at(model, i);
+            return read_only<T>({layer.outputs}, model.parameters.values.data() + layer.bias, self);
+          },
+          "layer"_a, "A layer's biases (outputs), a read-only view.")
+      .def(
+          "offsets",
+          [](const M &model) {
+            std::vector<std::pair<std::size_t, std::size_t>> offsets;
+            for (const Layer &layer : model.network.layers)
+              offsets.emplace_back(layer.weight, layer.bias);
+            return offsets;
+          },
+          "Where each layer's weights and biases begin in the flat vector.")
+      .def(
+          "set_parameters",
+          [](M &model, const py::array &values) {
+            const T *from = vector<T>(values, "values", model.network.parameters);
+            const py::gil_scoped_release release; // readers may hold the guard
+            const std::unique_lock lock(model.guard);
+            std::copy_n(from, model.network.parameters, model.parameters.values.data());
+            model.parameters.repack_all(model.network);
+          },
+          "values"_a, "Replaces the whole flat vector.")
+      .def(
+          "set_optimizer",
+          [](M &model, const Optimizer &optimizer) {
+            const py::gil_scoped_release release;
+            const std::unique_lock lock(model.guard);
+            set_optimizer(model, optimizer);
+          },
+          "optimizer"_a, "Moments start afresh where the optimizer differs from the last.")
+      .def(
+          "moments",
+          [](const M &model) {
+            const auto copy = [](const Buffer<T> &from) {
+              py::array_t<T> to(static_cast<py::ssize_t>(from.size()));
+              std::copy_n(from.data(), from.size(), to.mutable_data());
+              return to;
+            };
+            return py::make_tuple(copy(model.moments.first), copy(model.moments.second),
+                                  model.moments.steps);
+          },
+          "Copies of the optimizer's two moments (empty where it keeps none), and its steps.")
+      .def(
+          "set_moments",
+          [](M &model, const py::array &first, const py::array &second, std::uint64_t steps) {
+            const T *one = vector<T>(first, "first", model.moments.first.size());
+            const T *two = vector<T>(second, "second", model.moments.second.size());
+            const py::gil_scoped_release release;
+            const std::unique_lock lock(model.guard);
+            std::copy_n(one, model.moments.first.size(), model.moments.first.data());
+            std::copy_n(two, model.moments.second.size(), model.moments.second.data());
+            model.moments.steps = steps;
+          },
+          "first"_a, "second"_a, "steps"_a, "Restores what moments() gave.")
+      .def_property(
+          "steps", [](const M &model) { return model.steps; },
+          [](M &model, std::uint64_t steps) { model.steps = steps; },
+          "Batches trained on: the counter of dropout's random numbers.")
+      .def(
+          "train",
+          [](M &model, const JobArrays &arrays) {
+            const TrainJob job = arrays.view(model);
+            TrainResult result;
+            {
+              // The arrays are checked and alive; nothing below touches Python but the poll.
+              const py::gil_scoped_release release;
+              const std::unique_lock lock(model.guard);
+              result = train(model, job, num_threads(), on_signals);
+            }
+            if (result.stop == Stop::interrupted)
+              raise_pending();
+            return give(result);
+          },
+          "job"_a, "Trains a chunk; gives (steps done, why it stopped, row that is not finite).")
+      .def(
+          "apply",
+          [](M &model, const py::array &gradient, double learning_rate, double weight_sum) {
+            const T *g = vector<T>(gradient, "gradient", model.network.parameters);
+            const py::gil_scoped_release release;
+            const std::unique_lock lock(model.guard);
+            apply(model, g, learning_rate, weight_sum, num_threads());
+          },
+          "gradient"_a, "learning_rate"_a, "weight_sum"_a = 1.0,
+          "One optimizer step with a given flat gradient.")
+      .def(
+          "blame",
+          [](M &model, const ExampleArrays &arrays, bool nodes, bool inputs, bool norms,
+             bool gradient) {
+            const Examples examples = arrays.view(model);
+            const std::size_t rows = examples.x.rows;
+            py::dict answer;
+            BlameOut<T> out;
+            py::array_t<double> losses(static_cast<py::ssize_t>(rows));
+            out.losses = losses.mutable_data();
+            answer["losses"] = losses;
+            if (nodes) {
+              py::list list;
+              for (const Layer &layer : model.network.layers) {
+                auto array = make_array<T>(rows, layer.outputs);
+                out.nodes.push_back(array.mutable_data());
+                list.append(array);
+              }
+              answer["nodes"] = list;
+            }
+            if (inputs) {
+              auto array = make_array<T>(rows, model.network.inputs());
+              out.inputs = array.mutable_data();
+              answer["inputs"] = array;
+            }
+            if (norms) {
+              py::array_t<double> array(static_cast<py::ssize_t>(rows));
+              out.examples = array.mutable_data();
+              answer["examples"] = array;
+            }
+            if (gradient) {
+              py::array_t<T> array(static_cast<py::ssize_t>(model.network.parameters));
+              out.gradient = array.mutable_data();
+              answer["gradient"] = array;
+            }
+            LossSums sums;
+            {
+              const py::gil_scoped_release release; // as in train
+              const std::shared_lock lock(model.guard);
+              sums = blame(model, examples, rows, out, num_threads(), on_signals);
+            }
+            if (sums.interrupted)
+              raise_pending();
+            answer["loss_sum"] = sums.loss;
+            answer["weight_sum"] = sums.weight;
+            answer["row"] = give_row(sums.row);
+            return answer;
+          },
+          "examples"_a, py::kw_only(), "nodes"_a = false, "inputs"_a = false, "norms"_a = false,
+          "gradient"_a = false, "The walk of a step without the update, and what is asked of it.")
+      .def(
+          "predict",
+          [](M &model, const py::array &x, bool classes) {
+            const Examples examples{source(x, "x", model.network.inputs()), {}};
+            const std::size_t rows = examples.x.rows;
+            PredictOut<T> out;
+            py::array answer;
+            if (classes) {
+              py::array_t<std::int64_t> array(static_cast<py::ssize_t>(rows));
+              out.classes = array.mutable_data();
+              answer = array;
+            } else {
+              auto array = make_array<T>(rows, model.network.outputs());
+              out.logits = array.mutable_data();
+              answer = array;
+            }
+            std::size_t bad = no_row;
+            {
+              const py::gil_scoped_release release;
+              const std::shared_lock lock(model.guard);
+              bad = predict(model, examples, rows, out, num_threads(), on_signals);
+            }
+            if (PyErr_Occurred())
+              raise_pending();
+            return py::make_tuple(answer, give_row(bad));
+          },
+          "x"_a, "classes"_a = false,
+          "The outputs (n, outputs) or the class of each row; and a row that is not finite, or -1.")
+      .def(
+          "evaluate",
+          [](M &model, const ExampleArrays &arrays) {
+            const Examples examples = arrays.view(model);
+            const std::size_t rows = examples.x.rows;
+            py::array_t<double> losses(static_cast<py::ssize_t>(rows));
+            py::array_t<double> scores(static_cast<py::ssize_t>(rows));
+            PredictOut<T> out;
+            out.losses = losses.mutable_data();
+            out.scores = scores.mutable_data();
+            std::size_t bad = no_row;
+            {
+              const py::gil_scoped_release release;
+              const std::shared_lock lock(model.guard);
+              bad = predict(model, examples, rows, out, num_threads(), on_signals);
+            }
+            if (PyErr_Occurred())
+              raise_pending();
+            return py::make_tuple(losses, scores, give_row(bad));
+          },
+          "examples"_a, "Each row's loss and score; and a row that is not finite, or -1.");
+
+  m.def(
+      "train_side_by_side",
+      [](const std::vector<M *> &models, const std::vector<const JobArrays *> &arrays) {
+        if (models.size() != arrays.size())
+          throw py::value_error("jobs: expected one per model");
+        std::vector<TrainJob> jobs;
+        for (std::size_t i = 0; i < models.size(); ++i) {
+          for (std::size_t j = 0; j < i; ++j)
+            if (models[j] == models[i])
+              throw py::value_error("models: expected each model once");
+          jobs.push_back(arrays[i]->view(*models[i]));
+        }
+        std::vector<TrainResult> results;
+        {
+          const py::gil_scoped_release release;
+          std::vector<std::unique_lock<std::shared_mutex>> locks;
+          for (M *model : models)
+            locks.emplace_back(model->guard);
+          train_side_by_side(models, jobs, results, num_threads(), on_signals);
+        }
+        py::list answer;
+        for (const TrainResult &result : results) {
+          if (result.stop == Stop::interrupted)
+            raise_pending();
+          answer.append(give(result));
+        }
+        return answer;
+      },
+      "models"_a, "jobs"_a, "A chunk of several models, each on one thread.");
+}
+
+void bind_descriptions(py::module_ &m) {
+  py::class_<Optimizer>(m, "Optimizer", "What an optimizer is, without its moments.")
+      .def(py::init([](const std::string &rule, double beta_1, double beta_2, double epsilon,
+                       double momentum, double weight_decay, bool nesterov, bool decoupled,
+                       bool decay_per_example, bool scikit_learn) {
+             return Optimizer{named<Rule>(rule_names, rule, "optimizer"),
+                              beta_1,
+                              beta_2,
+                              epsilon,
+                              momentum,
+                              weight_decay,
+                              nesterov,
+                              decoupled,
+                              decay_per_example,
+                              scikit_learn};
+           }),
+           "rule"_a, py::kw_only(), "beta_1"_a = 0.9, "beta_2"_a = 0.999, "epsilon"_a = 1e-8,
+           "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false,
+           "decoupled"_a = false, "decay_per_example"_a = false, "scikit_learn"_a = false);
+
+  py::class_<ExampleArrays>(m, "Examples", "Arrays of examples, one row each.")
+      .def(py::init<py::array, std::optional<py::array>, std::optional<py::array>,
+                    std::optional<py::array>, std::optional<py::array>, std::optional<py::array>>(),
+           "x"_a, py::kw_only(), "labels"_a = py::none(), "targets"_a = py::none(),
+           "weights"_a = py::none(), "order"_a = py::none(), "score_scale"_a = py::none());
+
+  py::class_<JobArrays>(m, "Job", "A chunk of training: batches of examples, and where to report.")
+      .def(py::init<ExampleArrays, py::array, py::array, double, double, std::optional<py::array>,
+                    std::optional<py::array>, std::optional<py::array>, std::optional<py::array>,
+                    std::optional<py::array>>(),
+           "examples"_a, py::kw_only(), "offsets"_a, "learning_rates"_a, "clip_norm"_a = 0.0,
+           "seconds"_a = 0.0, "losses"_a = py::none(), "weight_sums"_a = py::none(),
+           "scores"_a = py::none(), "norms"_a = py::none(), "squares"_a = py::none());
+}
+
+void bind_random(py::module_ &m) {
+  m.def(
+      "draw",
+      [](const std::string &kind, std::size_t n, std::uint64_t seed, std::size_t layer,
+         std::size_t member) {
+        const bool normal = kind == "normal";
+        if (!normal && kind != "uniform")
+          throw py::value_error("kind: expected \"uniform\" or \"normal\"");
+        py::array_t<double> array(static_cast<py::ssize_t>(n));
+        double *to = array.mutable_data();
+        Sequence sequence(seed, Purpose::initial_weights, layer, member);
+        for (std::size_t i = 0; i < n; ++i)
+          to[i] = normal ? sequence.normal() : sequence.uniform();
+        return array;
+      },
+      "kind"_a, "n"_a, "seed"_a, "layer"_a, "member"_a,
+      "Random numbers for initial weights: uniform in [0, 1) or standard normal.");
+  m.def(
+      "permutation",
+      [](std::size_t n, std::uint64_t seed, std::size_t member, std::uint64_t epoch) {
+        py::array_t<std::int64_t> array(static_cast<py::ssize_t>(n));
+        std::int64_t *to = array.mutable_data();
+        for (std::size_t i = 0; i < n; ++i)
+          to[i] = static_cast<std::int64_t>(i);
+        Sequence sequence(seed, Purpose::shuffle, 0, member, epoch);
+        for (std::size_t i = n; i > 1; --i) // Fisher and Yates, from the back
+          std::swap(to[i - 1], to[sequence.below(i)]);
+        return array;
+      },
+      "n"_a, "seed"_a, "member"_a, "epoch"_a, "The order of an epoch: 0 to n - 1, shuffled.");
+  m.def(
+      "philox",
+      [](const Words &counter, std::uint64_t key) { return philox(counter, key); }, "counter"_a,
+      "key"_a, "Philox4x32-10, for tests.");
+}
+
+} // namespace
+} // namespace culpa
+
+// Thread safety without the GIL: models carry a lock of their own, the team a mutex, and nothing else
+// is shared.
+PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+  using namespace culpa;
+  m.doc() = "Culpa's core: see csrc/ in the repository.";
+  try {
+    kernels::table();
+  } catch (const std::runtime_error &error) {
+    throw pybind11::import_error(error.what());
+  }
+  bind_descriptions(m);
+  bind_model<float>(m, "Model32");
+  bind_model<double>(m, "Model64");
+  bind_random(m);
+  m.def(
+      "find_not_finite",
+      [](const py::array &x, const std::string &dtype) {
+        const Source rows =
+            source(x, "x", x.ndim() == 2 ? static_cast<std::size_t>(x.shape(1)) : 0);
+        const py::gil_scoped_release release; // one pass over the data
+        return give_row(dtype == "float64" ? find_not_finite<double>(rows, num_threads())
+                                           : find_not_finite<float>(rows, num_threads()));
+      },
+      "x"_a, "dtype"_a, "The first row with a value that is not finite in that dtype, or -1.");
+  m.def("instruction_set", [] { return std::string(kernels::table().name); },
+        "The instruction set in use.");
+  m.def(
+      "instruction_sets",
+      [] {
+        std::vector<std::string> names;
+        for (const kernels::Table *const *t = kernels::available(); *t; ++t)
+          names.emplace_back((*t)->name);
+        return names;
+      },
+      "Those that this CPU can run, fastest first.");
+  m.def("num_threads", &num_threads, "Threads that a call may use.");
+  m.def("set_num_threads", &set_num_threads, "count"_a);
+  m.def(
+      "force_plan",
+      [](std::size_t threads, const std::string &schedule) {
+        force_plan(threads, schedule == "columns" ? 1 : 0);
+      },
+      "threads"_a, "schedule"_a = "rows",
+      "For tests: exactly so many threads, by rows or columns; 0 threads: choose again.");
+}

@@ -1,0 +1,133 @@
+#include "blame.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+namespace culpa {
+
+using kernels::active;
+
+namespace {
+
+// Panels back to rows: values (rows, columns), row-major.
+template <class T> void unpack(Matrix<T> from, Range rows, T scale, T *to) {
+  const auto panel = active<T>().panel;
+  for (std::size_t r = rows.begin; r < rows.end; ++r, to += from.columns)
+    for (std::size_t j = 0; j < from.columns; ++j)
+      to[j] = from.data[j / panel * from.stride + r * panel + j % panel] * scale;
+}
+
+template <class T> double row_squares(Matrix<T> matrix, std::size_t row) {
+  const auto panel = active<T>().panel;
+  double total = 0;
+  for (std::size_t j = 0; j < matrix.columns; j += panel)
+    total += active<T>().sum_of_squares(matrix.data + j / panel * matrix.stride + row * panel,
+                                         std::min(panel, matrix.columns - j));
+  return total;
+}
+
+// ||g_i||^2 = sum over layers of ||delta_i||^2 (||h_i||^2 + 1): the gradient of an example's weights
+// is an outer product (Goodfellow 2015, "Efficient per-example gradient computations").
+template <class T>
+double gradient_norm(const Network &network, const Workspace<T> &space, std::size_t row) {
+  double total = 0;
+  for (std::size_t l = 0; l < network.layers.size(); ++l)
+    total += row_squares(space.delta[l], row) * (row_squares(space.hidden[l], row) + 1);
+  return std::sqrt(total);
+}
+
+} // namespace
+
+template <class T>
+LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows,
+               const BlameOut<T> &out, std::size_t threads, Interrupt interrupt) {
+  const Network &network = model.network;
+  const auto panel = active<T>().panel;
+  const std::size_t height = std::min(rows, rows_per_block(network, sizeof(T)));
+  const Plan plan = make_plan(network, height, network.flops(), threads);
+  Workspace<T> space(network, height, plan.threads);
+
+  // The inputs' error signals need what training does without: the first weights transposed.
+  const Layer &first = network.layers.front();
+  Buffer<T> forward_copy, first_weights, input_storage;
+  Matrix<T> input_delta{nullptr, space.hidden[0].stride, network.inputs()};
+  if (out.inputs) {
+    const std::size_t down = panels(first.inputs, panel), across = panels(first.outputs, panel);
+    forward_copy = Buffer<T>(first.inputs * across * panel);
+    first_weights = Buffer<T>(first.outputs * down * panel);
+    input_storage = Buffer<T>(down * input_delta.stride);
+    input_delta.data = input_storage.data();
+    active<T>().pack({model.parameters.values.data() + first.weight, first.inputs, first.outputs,
+                       {0, first.inputs}, {0, first.outputs}, forward_copy.data(),
+                       first_weights.data()});
+  }
+
+  double weights = 0;
+  for (std::size_t i = 0; i < rows; ++i)
+    weights += examples.weight(i);
+  const auto scale = static_cast<T>(weights > 0 ? 1 / weights : 0);
+  LossSums sums;
+  std::atomic<std::size_t> bad_row{no_row};
+  bool stop = false;
+  run(plan.threads, [&](const Crew &crew) {
+    for (std::size_t begin = 0; begin < rows && !stop; begin += height) {
+      const Block block{examples, {begin, std::min(begin + height, rows)}, nullptr};
+      forward(network, model.parameters, space, block, crew, plan.schedule, bad_row);
+      backward(network, model.parameters, space, block, crew, plan.schedule,
+               out.inputs ? &input_delta : nullptr, out.inputs ? first_weights.data() : nullptr);
+      if (plan.schedule == Schedule::columns)
+        crew.wait();
+      const Range mine = crew.share({0, block.rows()});
+      for (std::size_t l = 0; l < out.nodes.size(); ++l)
+        unpack(space.delta[l], mine, T(1),
+               out.nodes[l] + (begin + mine.begin) * space.delta[l].columns);
+      if (out.inputs)
+        unpack(input_delta, mine, static_cast<T>(network.input_scale),
+               out.inputs + (begin + mine.begin) * network.inputs());
+      for (std::size_t r = mine.begin; r < mine.end; ++r) {
+        if (out.losses)
+          out.losses[begin + r] = space.losses[r];
+        if (out.examples)
+          out.examples[begin + r] = gradient_norm(network, space, r);
+      }
+      if (out.gradient)
+        weigh(network, space, block, crew);
+      if (crew.index == 0 && interrupt.requested && interrupt.requested(interrupt.context))
+        stop = true;
+      crew.wait();
+      if (crew.index == 0)
+        for (std::size_t r = 0; r < block.rows(); ++r) {
+          const double weight = examples.weight(begin + r);
+          sums.weight += weight;
+          sums.loss += weight * space.losses[r];
+          sums.score += weight * space.scores[r];
+        }
+      if (out.gradient) {
+        const Range units = crew.share({0, space.units.size()});
+        for (std::size_t u = units.begin; u < units.end; ++u)
+          sum_gradient(network, space, block.rows(), space.units[u], begin > 0);
+      }
+      const bool ends = stop;
+      crew.wait();
+      if (ends)
+        break;
+    }
+    if (out.gradient) {
+      const Range mine = crew.share({0, network.parameters});
+      for (std::size_t i = mine.begin; i < mine.end; ++i)
+        out.gradient[i] = space.gradient[i] * scale;
+    }
+  });
+  sums.row = bad_row.load();
+  sums.interrupted = stop;
+  return sums;
+}
+
+#define CULPA_INSTANTIATE(T)                                                                       \
+  template LossSums blame(const Model<T> &, const Examples &, std::size_t, const BlameOut<T> &,    \
+                          std::size_t, Interrupt);
+CULPA_INSTANTIATE(float)
+CULPA_INSTANTIATE(double)
+
+} // namespace culpa

@@ -1,0 +1,212 @@
+// Guess: rows of the batch, layer by layer.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "random.h"
+#include "walk.h"
+
+namespace culpa {
+
+using kernels::active;
+
+namespace {
+std::atomic<std::size_t> forced_threads{0};
+std::atomic<int> forced_schedule{-1};
+} // namespace
+
+void force_plan(std::size_t threads, int schedule) {
+  forced_threads.store(threads);
+  forced_schedule.store(schedule);
+}
+
+Plan make_plan(const Network &network, std::size_t rows, double flops_per_row,
+               std::size_t most_threads) {
+  if (const std::size_t threads = forced_threads.load(); threads > 0)
+    return {threads, static_cast<Schedule>(forced_schedule.load())};
+  constexpr double flops_per_second = 5e10; // of one core, roughly
+  constexpr std::size_t few_rows = 8;       // below, a thread reads weights more than it computes
+  const double work = flops_per_row * static_cast<double>(rows) / flops_per_second;
+  std::size_t widest = 0;
+  for (const Layer &layer : network.layers)
+    widest = std::max(widest, layer.outputs);
+  Plan best;
+  double least = work;
+  // Two threads must be worth waking before more are thought of.
+  for (std::size_t n = 2; n <= most_threads; ++n) {
+    if (n == 2 && work < 4e-6)
+      break;
+    const bool columns = (rows + n - 1) / n < few_rows && widest >= 64 * n;
+    const std::size_t parts = columns ? n : std::min(n, std::max<std::size_t>(rows, 1));
+    const double barriers = columns ? 2.0 * static_cast<double>(network.layers.size()) + 3 : 2;
+    const double cost =
+        work / static_cast<double>(parts) + 2 * barriers * barrier_seconds(n);
+    if (cost < 0.9 * least) {
+      least = cost;
+      best = {n, columns ? Schedule::columns : Schedule::rows};
+    }
+  }
+  return best;
+}
+
+namespace {
+
+// A row of a source, side by side: the row itself, or a copy where its columns are strided or unaligned.
+const void *whole_row(const Source &source, std::size_t row, std::vector<std::byte> &copy) {
+  const std::size_t size = item_size(source.dtype);
+  const auto *first = static_cast<const std::byte *>(source.data) +
+                      static_cast<std::ptrdiff_t>(row) * source.row_stride;
+  const bool aligned = reinterpret_cast<std::uintptr_t>(first) % size == 0;
+  if (aligned &&
+      (source.columns <= 1 || source.column_stride == static_cast<std::ptrdiff_t>(size)))
+    return first;
+  copy.resize(source.columns * size);
+  for (std::size_t j = 0; j < source.columns; ++j)
+    std::memcpy(copy.data() + j * size,
+                first + static_cast<std::ptrdiff_t>(j) * source.column_stride, size);
+  return copy.data();
+}
+
+template <class T>
+void drop(Matrix<T> values, T *slopes, Range rows, Range some_panels, double rate, const Draw &draw,
+          std::size_t matrix) {
+  const auto panel = active<T>().panel;
+  const auto threshold = static_cast<std::uint32_t>(std::min(rate * 0x1p32, 0x1.fffffffep31));
+  for (std::size_t p = some_panels.begin; p < some_panels.end; ++p)
+    active<T>().dropout({values.data + p * values.stride,
+                          slopes ? slopes + p * values.stride : nullptr,
+                          rows,
+                          draw.first_row,
+                          static_cast<std::uint32_t>(p * panel),
+                          threshold,
+                          static_cast<T>(1 / (1 - rate)),
+                          {static_cast<std::uint32_t>(draw.seed),
+                           static_cast<std::uint32_t>(draw.seed >> 32U)},
+                          {static_cast<std::uint32_t>(draw.step),
+                           stream(Purpose::dropout, matrix, draw.member)}});
+}
+
+} // namespace
+
+template <class T>
+std::size_t gather(const Source &source, const Examples &examples, Range positions,
+                   std::size_t first, T scale, Matrix<T> to) {
+  const auto panel = active<T>().panel;
+  std::vector<std::byte> copy;
+  std::size_t bad = no_row;
+  for (std::size_t i = positions.begin; i < positions.end; ++i) {
+    const std::size_t row = examples.row(i);
+    if (!active<T>().gather(source.dtype, whole_row(source, row, copy), source.columns, scale,
+                             to.data + (i - first) * panel, to.stride) &&
+        bad == no_row)
+      bad = row;
+  }
+  return bad;
+}
+
+template <class T>
+std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to) {
+  const auto panel = active<T>().panel;
+  std::vector<std::byte> copy;
+  Buffer<T> padded(panels(source.columns, panel) * panel);
+  std::size_t bad = no_row;
+  for (std::size_t i = positions.begin; i < positions.end; ++i, to += source.columns) {
+    const std::size_t row = examples.row(i);
+    if (!active<T>().gather(source.dtype, whole_row(source, row, copy), source.columns, T(1),
+                             padded.data(), panel) &&
+        bad == no_row)
+      bad = row;
+    std::copy_n(padded.data(), source.columns, to);
+  }
+  return bad;
+}
+
+template <class T>
+void forward_layer(const Parameters<T> &parameters, const Layer &layer, std::size_t index,
+                   Matrix<T> x, Matrix<T> h, T *slopes, Range rows, Range some_panels,
+                   const Draw *dropout) {
+  const auto &k = active<T>();
+  const auto panel = k.panel;
+  const auto &copy = parameters.copies[index];
+  k.product({x.data, x.stride, parameters.packed.data() + copy.forward,
+             parameters.packed.data() + copy.bias, h.data, h.stride, layer.inputs, layer.outputs},
+            rows, some_panels);
+  const bool drops = dropout && layer.dropout > 0;
+  if (layer.activation != Activation::identity || slopes)
+    for (std::size_t p = some_panels.begin; p < some_panels.end; ++p) {
+      const std::size_t at = p * h.stride + rows.begin * panel;
+      k.activate(layer.activation, static_cast<T>(layer.alpha), h.data + at,
+                 slopes ? slopes + at : nullptr, (rows.end - rows.begin) * panel);
+    }
+  if (drops)
+    drop(h, slopes, rows, some_panels, layer.dropout, *dropout, index + 1);
+}
+
+template <class T>
+bool forward(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
+             const Block &block, const Crew &crew, Schedule schedule,
+             std::atomic<std::size_t> &bad_row) {
+  const auto panel = active<T>().panel;
+  const Examples &examples = block.examples;
+  const Range mine = crew.share({0, block.rows()});
+  const Range positions{block.positions.begin + mine.begin, block.positions.begin + mine.end};
+
+  std::size_t bad = gather(examples.x, examples, positions, block.positions.begin,
+                           static_cast<T>(network.input_scale), space.hidden[0]);
+  if (block.dropout && network.input_dropout > 0)
+    drop<T>(space.hidden[0], nullptr, mine, {0, panels(network.inputs(), panel)},
+            network.input_dropout, *block.dropout, 0);
+  if (examples.y.labels)
+    for (std::size_t r = mine.begin; r < mine.end; ++r) {
+      const std::size_t row = examples.row(block.positions.begin + r);
+      const std::int32_t label = examples.y.labels[row];
+      const bool fits = label >= 0 && static_cast<std::size_t>(label) < network.outputs();
+      space.labels[r] = fits ? label : 0;
+      bad = fits ? bad : row;
+    }
+  else if (const std::size_t row =
+               gather_rows(examples.y.values, examples, positions,
+                           space.targets.data() + mine.begin * network.outputs());
+           bad == no_row)
+    bad = row;
+  if (bad != no_row)
+    bad_row.store(bad, std::memory_order_relaxed);
+
+  for (std::size_t l = 0; l < network.layers.size(); ++l) {
+    const Layer &layer = network.layers[l];
+    const std::size_t across = panels(layer.outputs, panel);
+    const bool by_rows = schedule == Schedule::rows;
+    if (!by_rows)
+      crew.wait();
+    forward_layer(parameters, layer, l, space.hidden[l], space.hidden[l + 1], space.slopes[l].data,
+                  by_rows ? mine : Range{0, block.rows()},
+                  by_rows ? Range{0, across} : crew.share({0, across}), block.dropout);
+  }
+  if (schedule == Schedule::columns)
+    crew.wait();
+
+  const Matrix<T> outputs = space.hidden.back();
+  active<T>().loss({network.loss, static_cast<T>(network.loss_parameter), outputs.data,
+                     outputs.stride, mine, network.outputs(),
+                     examples.y.labels ? space.labels.data() : nullptr, space.targets.data(),
+                     space.delta.back().data, space.losses.data(), space.scores.data(),
+                     examples.score_scale,
+                     space.scratch.data() + crew.index * space.scratch_size});
+  bool finite = true;
+  for (std::size_t r = mine.begin; r < mine.end; ++r)
+    finite = finite && std::isfinite(space.losses[r]);
+  return finite;
+}
+
+#define CULPA_INSTANTIATE(T)                                                                       \
+  template std::size_t gather(const Source &, const Examples &, Range, std::size_t, T, Matrix<T>); \
+  template std::size_t gather_rows(const Source &, const Examples &, Range, T *);                  \
+  template void forward_layer(const Parameters<T> &, const Layer &, std::size_t, Matrix<T>,        \
+                              Matrix<T>, T *, Range, Range, const Draw *);                         \
+  template bool forward(const Network &, const Parameters<T> &, Workspace<T> &, const Block &,     \
+                        const Crew &, Schedule, std::atomic<std::size_t> &);
+CULPA_INSTANTIATE(float)
+CULPA_INSTANTIATE(double)
+
+} // namespace culpa

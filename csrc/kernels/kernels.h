@@ -1,0 +1,171 @@
+// The contract between the portable code and the kernels: one struct of function pointers for each
+// instruction set and scalar type. Everything here is plain data, without inline functions, because
+// the kernel files are compiled for CPUs that the rest of the program must not assume.
+//
+// Layout. A matrix with one row per example (inputs, hidden values, error signals) is kept in
+// *panels*: panel p holds columns [p * P, (p + 1) * P) of all rows, row after row, where P is two
+// SIMD registers. So each product streams both operands from memory in order, at any width, and no
+// row stride can ever fall on the same cache sets. `stride` is the distance between panels.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace culpa {
+
+enum class Activation : int {
+  identity,
+  relu,
+  leaky_relu,
+  elu,
+  selu,
+  gelu,
+  gelu_tanh,
+  silu,
+  mish,
+  tanh,
+  sigmoid,
+  softplus,
+};
+
+enum class Loss : int {
+  cross_entropy,
+  binary_cross_entropy,
+  mse,
+  mae,
+  huber,
+  poisson,
+  quantile,
+};
+
+enum class Rule : int { sgd, adam, rmsprop };
+
+enum class DType : int { u8, i8, u16, i16, u32, i32, u64, i64, f16, f32, f64 };
+
+namespace kernels {
+
+struct Range {
+  std::size_t begin, end;
+};
+
+// y (rows, outputs) = x (rows, inputs) . w (inputs, outputs) + bias
+template <class T> struct Product {
+  const T *x; // panels
+  std::size_t x_stride;
+  const T *w;    // panels of w: each (inputs, P), one after the other
+  const T *bias; // padded to whole panels; nullptr: none
+  T *y;          // panels
+  std::size_t y_stride;
+  std::size_t inputs, outputs;
+};
+
+// g (inputs, outputs) = x^T (inputs, rows) . d (rows, outputs), for columns [outputs.begin,
+// outputs.end) of g and those rows of g whose inputs lie in one panel of x.
+template <class T> struct Outer {
+  const T *x; // one panel
+  const T *d; // panels
+  std::size_t d_stride;
+  std::size_t rows;
+  T *g; // the first of g's rows that this panel fills, row-major
+  std::size_t g_width;
+  std::size_t inputs; // rows of g to fill, at most P
+  Range outputs;      // begins at a whole panel
+  bool accumulate;    // add to g: the batch has several blocks
+};
+
+// Copies of one weight matrix that the products read, for rows [inputs.begin, inputs.end) and
+// columns [outputs.begin, outputs.end) of it.
+template <class T> struct Pack {
+  const T *w; // (inputs, outputs), row-major
+  std::size_t n_inputs, n_outputs;
+  Range inputs, outputs; // both begin at a whole panel
+  T *forward;            // panels of w
+  T *backward;           // panels of w transposed; nullptr: not wanted
+};
+
+template <class T> struct LossRows {
+  Loss kind;
+  T parameter; // delta of huber, q of quantile, label smoothing of cross_entropy
+  const T *y;  // panels: the outputs of the last layer
+  std::size_t stride;
+  Range rows;
+  std::size_t outputs;
+  const std::int32_t *labels; // one per row, or
+  const T *targets;           // (rows, outputs), row-major
+  T *delta;                   // panels: dL_i/dy; nullptr: not wanted
+  double *losses;             // one per row
+  double *scores;             // one per row: see loss.inc
+  const double *score_scale;  // per output, for regression; nullptr: no score
+  T *scratch;                 // two rows of whole panels
+};
+
+// Dropout of one panel: rows [rows.begin, rows.end) of `values`, and the same factor on `slopes`.
+template <class T> struct DropoutPanel {
+  T *values; // one panel
+  T *slopes; // one panel, or nullptr
+  Range rows;
+  std::uint64_t first_row; // of the global batch, for row 0 of the panel
+  std::uint32_t first_unit;
+  std::uint32_t threshold; // keep where the random 32 bits are at or above it
+  T scale;                 // 1 / (1 - rate)
+  std::uint32_t key[2];
+  std::uint32_t stream[2]; // counter words 2 and 3
+};
+
+template <class T> struct UpdateRule {
+  Rule rule;
+  T gradient_scale;  // the gradient counts times this: 1 / sum of weights, clipping
+  T l2;              // added to the gradient: l2 * parameter
+  T shrink;          // the parameter counts times this first: decoupled decay
+  T rate;            // learning rate, with Adam's first bias correction
+  T beta_1, beta_2;  // Adam; beta_2 also RMSprop's rho
+  T variance_scale;  // Adam: what sqrt(v) counts times before epsilon is added
+  T epsilon;
+  T momentum;
+  bool nesterov;
+  bool velocity; // scikit-learn's momentum: the buffer holds the step, learning rate included
+};
+
+template <class T> struct Kernels {
+  std::size_t panel; // P
+  void (*product)(const Product<T> &, Range rows, Range panels);
+  void (*outer)(const Outer<T> &);
+  // sums (outputs) = sum over rows of d, or added to it
+  void (*column_sums)(const T *d, std::size_t stride, std::size_t rows, std::size_t outputs,
+                      T *sums, bool accumulate);
+  void (*pack)(const Pack<T> &);
+  // In place over n values (a multiple of a register); slopes: the derivatives, or nullptr.
+  void (*activate)(Activation, T alpha, T *values, T *slopes, std::size_t n);
+  void (*multiply)(T *delta, const T *slopes, std::size_t n);
+  void (*mask_positive)(T *delta, const T *hidden, std::size_t n);
+  void (*dropout)(const DropoutPanel<T> &);
+  void (*loss)(const LossRows<T> &);
+  // One row of a data source, converted and scaled, into the panels of a row; false where a value
+  // is not finite. `source` is contiguous.
+  bool (*gather)(DType, const void *source, std::size_t columns, T scale, T *row,
+                 std::size_t stride);
+  void (*update)(const UpdateRule<T> &, T *parameters, const T *gradient, T *first, T *second,
+                 std::size_t n);
+  double (*sum_of_squares)(const T *values, std::size_t n);
+};
+
+struct Table {
+  const char *name;
+  Kernels<float> f32;
+  Kernels<double> f64;
+};
+
+extern const Table baseline_table, avx2_table, avx512_table, neon_table;
+
+// The table in use: the widest that this CPU can run, or the one that CULPA_FORCE_ISA names.
+// Throws std::runtime_error where that cannot run here.
+const Table &table();
+// Those that this CPU can run, best first; nullptr ends the list.
+const Table *const *available();
+
+template <class T> const Kernels<T> &active();
+template <> const Kernels<float> &active<float>();
+template <> const Kernels<double> &active<double>();
+
+} // namespace kernels
+} // namespace culpa

@@ -1,0 +1,174 @@
+// A SIMD register as a C++ type, for the register width CULPA_VECTOR_BYTES of the including file.
+// GNU vector extensions give + - * / and comparisons; what they lack (fma, square root, masked
+// access) is named here, once for each instruction set, so that no kernel names one.
+//
+// Everything is in an anonymous namespace: an inline function with external linkage could be merged
+// by the linker with the copy of another instruction set, and then an old CPU dies in it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace culpa::kernels {
+namespace {
+
+#define CULPA_INLINE [[gnu::always_inline]] inline
+
+template <class T> struct Simd;
+template <> struct Simd<float> {
+  typedef float Vec __attribute__((vector_size(CULPA_VECTOR_BYTES)));
+  typedef float Unaligned __attribute__((vector_size(CULPA_VECTOR_BYTES), aligned(4), may_alias));
+  typedef std::int32_t Mask __attribute__((vector_size(CULPA_VECTOR_BYTES)));
+  using Int = std::int32_t;
+  static constexpr int lanes = CULPA_VECTOR_BYTES / 4;
+  static constexpr int mantissa_bits = 23;
+  static constexpr Int exponent_bias = 127;
+};
+template <> struct Simd<double> {
+  typedef double Vec __attribute__((vector_size(CULPA_VECTOR_BYTES)));
+  typedef double Unaligned __attribute__((vector_size(CULPA_VECTOR_BYTES), aligned(8), may_alias));
+  typedef std::int64_t Mask __attribute__((vector_size(CULPA_VECTOR_BYTES)));
+  using Int = std::int64_t;
+  static constexpr int lanes = CULPA_VECTOR_BYTES / 8;
+  static constexpr int mantissa_bits = 52;
+  static constexpr Int exponent_bias = 1023;
+};
+
+template <class T> using Vec = typename Simd<T>::Vec;
+template <class T> using Mask = typename Simd<T>::Mask;
+template <class T> constexpr int lanes = Simd<T>::lanes;
+template <class T> constexpr int panel_width = 2 * lanes<T>;
+
+template <class T> CULPA_INLINE Vec<T> load(const T *p) {
+  return *reinterpret_cast<const typename Simd<T>::Unaligned *>(p);
+}
+template <class T> CULPA_INLINE void store(T *p, Vec<T> v) {
+  *reinterpret_cast<typename Simd<T>::Unaligned *>(p) = v;
+}
+template <class T> CULPA_INLINE Vec<T> broadcast(T x) { return x - Vec<T>{}; }
+
+template <class T> CULPA_INLINE Vec<T> select(Mask<T> mask, Vec<T> yes, Vec<T> no) {
+  return mask ? yes : no;
+}
+template <class T> CULPA_INLINE Mask<T> bits(Vec<T> v) { return (Mask<T>)v; }
+template <class T> CULPA_INLINE Vec<T> from_bits(Mask<T> m) { return (Vec<T>)m; }
+
+// A NaN in x comes through both: the comparison is false, and x is what remains.
+template <class T> CULPA_INLINE Vec<T> at_most(Vec<T> x, T limit) {
+  return select<T>(x > limit, broadcast<T>(limit), x);
+}
+template <class T> CULPA_INLINE Vec<T> at_least(Vec<T> x, T limit) {
+  return select<T>(x < limit, broadcast<T>(limit), x);
+}
+template <class T> CULPA_INLINE Vec<T> absolute(Vec<T> x) {
+  return from_bits<T>(bits<T>(x) & ~bits<T>(broadcast<T>(T(-0.0))));
+}
+template <class T> CULPA_INLINE Vec<T> copy_sign(Vec<T> magnitude, Vec<T> sign) {
+  const Mask<T> top = bits<T>(broadcast<T>(T(-0.0)));
+  return from_bits<T>((bits<T>(magnitude) & ~top) | (bits<T>(sign) & top));
+}
+
+// a * b + c, rounded once where the instruction set has it.
+#if defined(__AVX512F__) && CULPA_VECTOR_BYTES == 64
+CULPA_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+CULPA_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return _mm512_fmadd_pd(a, b, c);
+}
+// The zero-masked form: the plain one makes GCC 12 warn of its own header (its bug 105593).
+CULPA_INLINE Vec<float> square_root(Vec<float> x) { return _mm512_maskz_sqrt_ps(0xffff, x); }
+CULPA_INLINE Vec<double> square_root(Vec<double> x) { return _mm512_maskz_sqrt_pd(0xff, x); }
+#elif defined(__FMA__) && CULPA_VECTOR_BYTES == 32
+CULPA_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
+CULPA_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return _mm256_fmadd_pd(a, b, c);
+}
+CULPA_INLINE Vec<float> square_root(Vec<float> x) { return _mm256_sqrt_ps(x); }
+CULPA_INLINE Vec<double> square_root(Vec<double> x) { return _mm256_sqrt_pd(x); }
+#elif defined(__aarch64__)
+CULPA_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return (Vec<float>)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+CULPA_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return (Vec<double>)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
+CULPA_INLINE Vec<float> square_root(Vec<float> x) {
+  return (Vec<float>)vsqrtq_f32((float32x4_t)x);
+}
+CULPA_INLINE Vec<double> square_root(Vec<double> x) {
+  return (Vec<double>)vsqrtq_f64((float64x2_t)x);
+}
+#else
+CULPA_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return a * b + c; }
+CULPA_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return a * b + c; }
+CULPA_INLINE Vec<float> square_root(Vec<float> x) { return _mm_sqrt_ps(x); }
+CULPA_INLINE Vec<double> square_root(Vec<double> x) { return _mm_sqrt_pd(x); }
+#endif
+template <class T> CULPA_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, T c) {
+  return fma(a, b, broadcast<T>(c));
+}
+
+// The first n lanes only (0 <= n <= lanes); the others load as zero and are not stored.
+#if defined(__AVX512F__) && CULPA_VECTOR_BYTES == 64
+CULPA_INLINE Vec<float> load_first(const float *p, int n) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << n) - 1U), p);
+}
+CULPA_INLINE Vec<double> load_first(const double *p, int n) {
+  return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1U << n) - 1U), p);
+}
+CULPA_INLINE void store_first(float *p, Vec<float> v, int n) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1U << n) - 1U), v);
+}
+CULPA_INLINE void store_first(double *p, Vec<double> v, int n) {
+  _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1U << n) - 1U), v);
+}
+#else
+template <class T> CULPA_INLINE Vec<T> load_first(const T *p, int n) {
+  Vec<T> v{};
+  for (int i = 0; i < n; ++i)
+    v[i] = p[i];
+  return v;
+}
+template <class T> CULPA_INLINE void store_first(T *p, Vec<T> v, int n) {
+  for (int i = 0; i < n; ++i)
+    p[i] = v[i];
+}
+#endif
+
+// Lane sums and maxima in a fixed order: halves folded onto each other.
+template <class T> CULPA_INLINE T sum(Vec<T> v) {
+  T lane[lanes<T>];
+  store<T>(lane, v);
+  for (int half = lanes<T> / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i)
+      lane[i] += lane[i + half];
+  return lane[0];
+}
+template <class T> CULPA_INLINE T maximum(Vec<T> v) {
+  T lane[lanes<T>];
+  store<T>(lane, v);
+  for (int half = lanes<T> / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i)
+      lane[i] = lane[i] < lane[i + half] ? lane[i + half] : lane[i];
+  return lane[0];
+}
+
+// (a0 b0 a1 b1 ...) from the low or the high halves of a and b.
+template <class T, std::size_t... i>
+CULPA_INLINE void interleave(Vec<T> a, Vec<T> b, Vec<T> &low, Vec<T> &high,
+                             std::integer_sequence<std::size_t, i...> /*lane*/) {
+  constexpr int n = lanes<T>;
+  low = __builtin_shufflevector(a, b, (i % 2 ? n + i / 2 : i / 2)...);
+  high = __builtin_shufflevector(a, b, (i % 2 ? n + n / 2 + i / 2 : n / 2 + i / 2)...);
+}
+
+} // namespace
+} // namespace culpa::kernels

@@ -1,0 +1,91 @@
+#include "parameters.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace culpa {
+
+template <class T> Parameters<T>::Parameters(const Network &network) : values(network.parameters) {
+  const auto panel = kernels::active<T>().panel;
+  std::size_t end = 0;
+  for (const Layer &layer : network.layers) {
+    const std::size_t across = panels(layer.outputs, panel) * panel;
+    Copies copy{end, end + layer.inputs * across, none};
+    end = copy.bias + across;
+    if (!copies.empty()) {
+      copy.backward = end;
+      end += layer.outputs * panels(layer.inputs, panel) * panel;
+    }
+    copies.push_back(copy);
+  }
+  packed = Buffer<T>(end);
+}
+
+template <class T>
+void Parameters<T>::repack(const Layer &layer, std::size_t index, Range inputs, Range outputs) {
+  const Copies &copy = copies[index];
+  kernels::active<T>().pack({values.data() + layer.weight, layer.inputs, layer.outputs, inputs,
+                              outputs, packed.data() + copy.forward,
+                              copy.backward == none ? nullptr : packed.data() + copy.backward});
+}
+
+template <class T> void Parameters<T>::repack_bias(const Layer &layer, std::size_t index) {
+  std::copy_n(values.data() + layer.bias, layer.outputs, packed.data() + copies[index].bias);
+}
+
+template <class T> void Parameters<T>::repack_all(const Network &network) {
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    const Layer &layer = network.layers[i];
+    repack(layer, i, {0, layer.inputs}, {0, layer.outputs});
+    repack_bias(layer, i);
+  }
+  ++version;
+}
+
+template <class T> void Moments<T>::reset(const Network &network, const Optimizer &optimizer) {
+  const bool has_first = optimizer.rule == Rule::adam || optimizer.momentum != 0;
+  const bool has_second = optimizer.rule != Rule::sgd;
+  first = Buffer<T>(has_first ? network.parameters : 0);
+  second = Buffer<T>(has_second ? network.parameters : 0);
+  steps = 0;
+}
+
+template <class T>
+kernels::UpdateRule<T> make_rule(const Optimizer &o, double learning_rate, std::uint64_t step,
+                                 double gradient_scale, double weight_sum) {
+  double rate = learning_rate, variance_scale = 1;
+  if (o.rule == Rule::adam) {
+    const auto t = static_cast<double>(step);
+    const double correction_1 = 1 - std::pow(o.beta_1, t);
+    const double correction_2 = 1 - std::pow(o.beta_2, t);
+    rate /= correction_1;
+    if (o.scikit_learn) // Kingma and Ba's section 2, last paragraph: epsilon hat
+      rate *= std::sqrt(correction_2);
+    else
+      variance_scale = 1 / std::sqrt(correction_2);
+  }
+  const double decay = o.decay_per_example ? o.weight_decay / weight_sum : o.weight_decay;
+  return {o.rule,
+          static_cast<T>(gradient_scale),
+          static_cast<T>(o.decoupled ? 0 : decay),
+          static_cast<T>(o.decoupled ? 1 - learning_rate * decay : 1),
+          static_cast<T>(rate),
+          static_cast<T>(o.beta_1),
+          static_cast<T>(o.beta_2),
+          static_cast<T>(variance_scale),
+          static_cast<T>(o.epsilon),
+          static_cast<T>(o.momentum),
+          o.nesterov,
+          o.scikit_learn && o.rule == Rule::sgd};
+}
+
+template struct Parameters<float>;
+template struct Parameters<double>;
+template struct Moments<float>;
+template struct Moments<double>;
+template kernels::UpdateRule<float> make_rule(const Optimizer &, double, std::uint64_t, double,
+                                              double);
+template kernels::UpdateRule<double> make_rule(const Optimizer &, double, std::uint64_t, double,
+                                               double);
+
+} // namespace culpa

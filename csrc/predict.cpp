@@ -1,0 +1,148 @@
+// Guesses without blame: blocks of rows small enough to stay in a core's own cache, handed to the
+// threads one after the other; two buffers take turns as input and output of a layer.
+#include <algorithm>
+#include <atomic>
+#include <vector>
+
+#include "blame.h"
+
+namespace culpa {
+
+using kernels::active;
+
+namespace {
+
+constexpr std::size_t block_rows = 126; // nine tiles of 14 rows, twenty-one of 6
+
+template <class T> struct PredictSpace {
+  PredictSpace(const Network &network, std::size_t rows) {
+    const auto panel = active<T>().panel;
+    std::size_t widest = network.inputs();
+    for (const Layer &layer : network.layers)
+      widest = std::max(widest, layer.outputs);
+    stride = (rows + (rows > 1 ? 1 : 0)) * panel;
+    const std::size_t size = panels(widest, panel) * stride;
+    storage = Buffer<T>(2 * size);
+    buffers[0] = storage.data();
+    buffers[1] = storage.data() + size;
+    scratch = Buffer<T>(2 * panels(network.outputs(), panel) * panel);
+  }
+  std::size_t stride;
+  Buffer<T> storage, scratch;
+  T *buffers[2];
+};
+
+template <class T>
+std::size_t predict_block(const Model<T> &model, const Examples &examples, Range rows,
+                          PredictSpace<T> &space, const PredictOut<T> &out) {
+  const Network &network = model.network;
+  const auto &k = active<T>();
+  const auto panel = k.panel;
+  const std::size_t count = rows.end - rows.begin, outputs = network.outputs();
+  Matrix<T> x{space.buffers[0], space.stride, network.inputs()};
+  std::size_t bad =
+      gather(examples.x, examples, rows, rows.begin, static_cast<T>(network.input_scale), x);
+  for (std::size_t l = 0; l < network.layers.size(); ++l) {
+    const Layer &layer = network.layers[l];
+    const Matrix<T> h{space.buffers[(l + 1) % 2], space.stride, layer.outputs};
+    forward_layer<T>(model.parameters, layer, l, x, h, nullptr, {0, count},
+                     {0, panels(layer.outputs, panel)}, nullptr);
+    x = h;
+  }
+  for (std::size_t r = 0; r < count; ++r) {
+    const auto at = [&](std::size_t j) {
+      return x.data[j / panel * x.stride + r * panel + j % panel];
+    };
+    if (out.logits)
+      for (std::size_t j = 0; j < outputs; j += panel)
+        std::copy_n(x.data + j / panel * x.stride + r * panel, std::min(panel, outputs - j),
+                    out.logits + (rows.begin + r) * outputs + j);
+    if (out.classes) {
+      std::size_t best = 0;
+      for (std::size_t j = 1; j < outputs; ++j)
+        best = at(j) > at(best) ? j : best;
+      out.classes[rows.begin + r] = static_cast<std::int64_t>(best);
+    }
+  }
+  if (out.losses) {
+    std::vector<T> targets;
+    std::vector<std::int32_t> labels;
+    if (examples.y.labels)
+      for (std::size_t i = rows.begin; i < rows.end; ++i) {
+        const std::int32_t label = examples.y.labels[examples.row(i)];
+        const bool fits = label >= 0 && static_cast<std::size_t>(label) < outputs;
+        labels.push_back(fits ? label : 0);
+        bad = fits ? bad : examples.row(i);
+      }
+    else {
+      targets.resize(count * outputs);
+      const std::size_t row = gather_rows(examples.y.values, examples, rows, targets.data());
+      bad = bad == no_row ? row : bad;
+    }
+    k.loss({network.loss, static_cast<T>(network.loss_parameter), x.data, x.stride, {0, count},
+            outputs, examples.y.labels ? labels.data() : nullptr, targets.data(), nullptr,
+            out.losses + rows.begin, out.scores + rows.begin, examples.score_scale,
+            space.scratch.data()});
+  }
+  return bad;
+}
+
+} // namespace
+
+template <class T>
+std::size_t predict(const Model<T> &model, const Examples &examples, std::size_t rows,
+                    const PredictOut<T> &out, std::size_t threads, Interrupt interrupt) {
+  const std::size_t height = std::min(rows, block_rows);
+  const std::size_t blocks = (rows + height - 1) / height;
+  Plan plan;
+  if (blocks > 1)
+    plan = make_plan(model.network, rows, model.network.flops() / 3, std::min(threads, blocks));
+  std::vector<PredictSpace<T>> spaces;
+  for (std::size_t i = 0; i < plan.threads; ++i)
+    spaces.emplace_back(model.network, height);
+  std::atomic<std::size_t> next{0}, bad{no_row};
+  std::atomic<bool> stop{false};
+  run(plan.threads, [&](const Crew &crew) {
+    std::size_t since_poll = 0;
+    for (std::size_t i = 0; (i = next.fetch_add(1)) < blocks && !stop.load();) {
+      const Range mine{i * height, std::min((i + 1) * height, rows)};
+      const std::size_t row = predict_block(model, examples, mine, spaces[crew.index], out);
+      if (row != no_row)
+        bad.store(row);
+      if (crew.index == 0 && ++since_poll % 64 == 0 && interrupt.requested &&
+          interrupt.requested(interrupt.context))
+        stop.store(true);
+    }
+  });
+  return bad.load();
+}
+
+template <class T> std::size_t find_not_finite(const Source &source, std::size_t threads) {
+  const auto panel = active<T>().panel;
+  const std::size_t useful = std::min(threads, source.rows * source.columns / 1000000 + 1);
+  std::atomic<std::size_t> bad{no_row};
+  const std::size_t width = panels(source.columns, panel) * panel;
+  Buffer<T> space(useful * width);
+  const Examples examples{source, {}};
+  run(useful, [&](const Crew &crew) {
+    const Range mine = crew.share({0, source.rows});
+    const Matrix<T> row{space.data() + crew.index * width, panel, source.columns};
+    for (std::size_t r = mine.begin; r < mine.end; ++r)
+      if (gather(source, examples, {r, r + 1}, r, T(1), row) != no_row) {
+        std::size_t first = bad.load();
+        while (r < first && !bad.compare_exchange_weak(first, r)) {
+        }
+        break;
+      }
+  });
+  return bad.load();
+}
+
+#define CULPA_INSTANTIATE(T)                                                                       \
+  template std::size_t predict(const Model<T> &, const Examples &, std::size_t,                    \
+                               const PredictOut<T> &, std::size_t, Interrupt);                     \
+  template std::size_t find_not_finite<T>(const Source &, std::size_t);
+CULPA_INSTANTIATE(float)
+CULPA_INSTANTIATE(double)
+
+} // namespace culpa

@@ -1,0 +1,63 @@
+// The threads: one team a process, started at first use, that works on one call at a time. A call
+// that finds the team busy runs on its caller's thread alone, with the same bits. No OpenMP: its
+// runtimes clash in one process, and hang after a fork.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "view.h"
+
+namespace culpa {
+
+// Threads wait for each other: spinning for some microseconds, then asleep.
+class Barrier {
+public:
+  explicit Barrier(std::size_t threads) : threads_(static_cast<std::uint32_t>(threads)) {}
+  void wait();
+
+private:
+  alignas(64) std::atomic<std::uint32_t> arrived_{0};
+  alignas(64) std::atomic<std::uint32_t> generation_{0};
+  std::uint32_t threads_;
+};
+
+// One thread's place among those that share a call; the caller is number 0.
+struct Crew {
+  std::size_t index = 0, size = 1;
+  Barrier *barrier = nullptr;
+
+  void wait() const {
+    if (barrier)
+      barrier->wait();
+  }
+  // This thread's part of a range, in whole grains.
+  Range share(Range all, std::size_t grain = 1) const {
+    const std::size_t grains = (all.end - all.begin + grain - 1) / grain;
+    const auto edge = [&](std::size_t i) {
+      const std::size_t at = all.begin + grains * i / size * grain;
+      return at < all.end ? at : all.end;
+    };
+    return {edge(index), edge(index + 1)};
+  }
+};
+
+std::size_t num_threads();
+void set_num_threads(std::size_t count);
+// Seconds that one barrier of that many threads takes, measured once.
+double barrier_seconds(std::size_t threads);
+
+using Work = void (*)(void *, const Crew &);
+void run_on_team(std::size_t threads, Work work, void *context);
+
+// Calls work(crew) on up to that many threads and returns when all are done. Denormals count as
+// zero meanwhile (on Intel they cost 5 to 40 times as much), and the caller's mode is restored.
+// `work` must not throw.
+template <class F> void run(std::size_t threads, F &&work) {
+  run_on_team(
+      threads, [](void *context, const Crew &crew) { (*static_cast<F *>(context))(crew); },
+      static_cast<void *>(&work));
+}
+
+} // namespace culpa

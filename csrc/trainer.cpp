@@ -1,0 +1,326 @@
+#include "trainer.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+
+namespace culpa {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+constexpr double poll_seconds = 0.05;
+// Steps of fewer operations end soon enough by themselves.
+constexpr double long_step = 1e8;
+
+// What the threads of one call share. Written by worker 0 before a barrier or by atomics, read after.
+struct Shared {
+  std::atomic<bool> finite{true};
+  std::atomic<std::size_t> bad_row{no_row};
+  bool stop_now = false;  // interrupted: drop the step
+  bool out_of_time = false;
+  double weight_sum = 0;
+  double scale = 0;
+
+  bool good() const {
+    return finite.load(std::memory_order_relaxed) &&
+           bad_row.load(std::memory_order_relaxed) == no_row && !stop_now;
+  }
+};
+
+class Poll {
+public:
+  explicit Poll(Interrupt interrupt) : interrupt_(interrupt) {}
+  bool operator()() {
+    if (!interrupt_.requested || since(last_) < poll_seconds)
+      return false;
+    last_ = Clock::now();
+    return interrupt_.requested(interrupt_.context);
+  }
+
+private:
+  Interrupt interrupt_;
+  Clock::time_point last_ = Clock::now();
+};
+
+// This thread's units: a stretch of the list with its part of the work. The cut moves with the number
+// of threads; the sums do not.
+Range own_units(const std::vector<Unit> &units, const Crew &crew) {
+  if (crew.size == 1)
+    return {0, units.size()};
+  const auto cost = [](const Unit &unit) { // + what every unit costs at the least
+    return (unit.inputs.end - unit.inputs.begin + 1) * (unit.outputs.end - unit.outputs.begin + 8);
+  };
+  std::size_t total = 0;
+  for (const Unit &unit : units)
+    total += cost(unit);
+  Range mine{units.size(), units.size()};
+  std::size_t before = 0;
+  for (std::size_t u = 0; u < units.size(); ++u) {
+    if (mine.begin == units.size() && before * crew.size >= total * crew.index)
+      mine.begin = u;
+    if (before * crew.size >= total * (crew.index + 1)) {
+      mine.end = u;
+      break;
+    }
+    before += cost(units[u]);
+  }
+  return mine;
+}
+
+double sum(const Buffer<double> &values) {
+  double total = 0;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    total += values[i];
+  return total;
+}
+
+// The row phase and the weight phase of a batch, block by block: error signals, then the gradient of
+// this thread's units, not yet divided by the sum of weights. finish(unit index) is called once a unit's gradient is whole. Gives
+// false, on all threads alike, where the batch must be dropped; ends without a barrier.
+template <class T, class Finish>
+bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
+                const Examples &examples, Range positions, Draw draw, const Crew &crew, Schedule schedule,
+                Range units, Shared &shared, LossSums &sums, Poll *poll,
+                Finish finish) {
+  for (std::size_t begin = positions.begin; begin < positions.end; begin += space.rows) {
+    const std::size_t end = std::min(begin + space.rows, positions.end);
+    draw.first_row = begin - positions.begin;
+    const Block block{examples, {begin, end}, &draw};
+    if (!forward(network, parameters, space, block, crew, schedule, shared.bad_row))
+      shared.finite.store(false, std::memory_order_relaxed);
+    backward(network, parameters, space, block, crew, schedule);
+    if (schedule == Schedule::columns)
+      crew.wait(); // weigh() reads whole rows
+    weigh(network, space, block, crew);
+    if (poll && crew.index == 0 && (*poll)())
+      shared.stop_now = true;
+    crew.wait();
+    if (!shared.good())
+      return false;
+    if (crew.index == 0)
+      for (std::size_t i = begin; i < end; ++i) {
+        const double weight = examples.weight(i);
+        sums.weight += weight;
+        sums.loss += weight * space.losses[i - begin];
+        sums.score += weight * space.scores[i - begin];
+      }
+    for (std::size_t u = units.begin; u < units.end; ++u) {
+      sum_gradient(network, space, end - begin, space.units[u], begin > positions.begin);
+      if (end == positions.end)
+        finish(u);
+    }
+    if (end < positions.end)
+      crew.wait(); // the next block overwrites what the units read
+  }
+  return true;
+}
+
+double weight_sum(const Examples &examples, Range positions) {
+  if (!examples.weights)
+    return static_cast<double>(positions.end - positions.begin);
+  double total = 0;
+  for (std::size_t i = positions.begin; i < positions.end; ++i)
+    total += examples.weight(i);
+  return total;
+}
+
+// torch.nn.utils.clip_grad_norm_'s factor.
+double clip_factor(double norm, double most) { return std::min(1.0, most / (norm + 1e-6)); }
+
+// All steps of a job, on every thread of a crew; `result` is written by thread 0.
+template <class T>
+void train_steps(Model<T> &model, const TrainJob &job, const Crew &crew, Schedule schedule,
+                 Shared &shared, Poll *poll, TrainResult &result) {
+  const Network &network = model.network;
+  Workspace<T> &space = *model.space;
+  const Range units = own_units(space.units, crew);
+  const bool leads = crew.index == 0;
+  const auto began = Clock::now();
+  // Reading the clock takes 30 ns: not after each step of a tiny network.
+  const std::size_t clock_every = network.parameters < 20000 ? 8 : 1;
+  std::uint64_t moment_steps = model.moments.steps;
+
+  for (std::size_t step = 0; step < job.steps; ++step) {
+    const Range batch{static_cast<std::size_t>(job.offsets[step]),
+                      static_cast<std::size_t>(job.offsets[step + 1])};
+    const double weights = weight_sum(job.examples, batch);
+    const Draw draw{model.seed, model.member, model.steps + step, 0};
+    LossSums sums;
+    if (weights > 0) {
+      ++moment_steps;
+      const double rate = job.learning_rates[step];
+      auto rule =
+          make_rule<T>(model.optimizer, rate, moment_steps, 1 / weights, weights);
+      const bool wants_norm = job.clip_norm > 0 || job.norms;
+      const bool whole = walk_batch(
+          network, model.parameters, space, job.examples, batch, draw, crew, schedule, units,
+          shared, sums, poll, [&](std::size_t u) {
+            const Unit &unit = space.units[u];
+            if (job.squares)
+              space.squares[u] = unit.inputs.begin == unit.inputs.end
+                                     ? 0
+                                     : unit_squares(network, model.parameters.values.data(), unit);
+            if (wants_norm)
+              space.norms[u] = unit_squares(network, space.gradient.data(), unit);
+            if (job.clip_norm == 0)
+              update_unit(network, model.parameters, space.gradient.data(), model.moments, rule,
+                          unit);
+          });
+      if (!whole)
+        break;
+      if (wants_norm) {
+        crew.wait(); // the norm needs the whole gradient
+        const double norm = std::sqrt(sum(space.norms)) / weights;
+        if (leads && job.norms)
+          job.norms[step] = norm;
+        if (job.clip_norm > 0) {
+          rule.gradient_scale = static_cast<T>(clip_factor(norm, job.clip_norm) / weights);
+          for (std::size_t u = units.begin; u < units.end; ++u)
+            update_unit(network, model.parameters, space.gradient.data(), model.moments, rule,
+                        space.units[u]);
+        }
+      }
+    } else
+      crew.wait(); // so that nobody still reads `out_of_time` when it is written again
+    if (leads) {
+      result.steps = step + 1;
+      shared.out_of_time = job.seconds > 0 && step % clock_every == 0 && since(began) > job.seconds;
+    }
+    crew.wait();
+    if (leads) {
+      if (job.losses)
+        job.losses[step] = sums.loss;
+      if (job.weights)
+        job.weights[step] = sums.weight;
+      if (job.scores)
+        job.scores[step] = sums.score;
+      if (job.squares)
+        job.squares[step] = weights > 0 ? sum(space.squares) : 0;
+    }
+    if (shared.out_of_time)
+      break;
+  }
+}
+
+// The longest batch of a job, and so the rows that its workspace needs.
+std::size_t longest(const TrainJob &job) {
+  std::size_t most = 1;
+  for (std::size_t i = 0; i < job.steps; ++i)
+    most = std::max(most, static_cast<std::size_t>(job.offsets[i + 1] - job.offsets[i]));
+  return most;
+}
+
+template <class T> void make_room(Model<T> &model, std::size_t rows, std::size_t threads) {
+  rows = std::min(rows, rows_per_block(model.network, sizeof(T)));
+  if (!model.space || model.space->rows < rows || model.space->threads < threads)
+    model.space = std::make_unique<Workspace<T>>(
+        model.network, std::max(rows, model.space ? model.space->rows : 0), threads);
+}
+
+template <class T> void finish(Model<T> &model, const Shared &shared, TrainResult &result,
+                               const TrainJob &job) {
+  for (std::size_t step = 0; step < result.steps; ++step) {
+    const Range batch{static_cast<std::size_t>(job.offsets[step]),
+                      static_cast<std::size_t>(job.offsets[step + 1])};
+    model.moments.steps += weight_sum(job.examples, batch) > 0;
+  }
+  model.steps += result.steps;
+  model.parameters.version += result.steps;
+  if (shared.stop_now)
+    result.stop = Stop::interrupted;
+  else if (shared.bad_row.load() != no_row) {
+    result.stop = Stop::not_finite;
+    result.row = shared.bad_row.load();
+  } else if (!shared.finite.load())
+    result.stop = Stop::diverged;
+  else if (result.steps < job.steps)
+    result.stop = Stop::time;
+}
+
+} // namespace
+
+template <class T>
+TrainResult train(Model<T> &model, const TrainJob &job, std::size_t threads, Interrupt interrupt) {
+  const std::size_t rows = longest(job);
+  const Plan plan = make_plan(model.network, rows, model.network.flops(), threads);
+  make_room(model, rows, plan.threads);
+  Shared shared;
+  Poll poll(interrupt);
+  const bool polls = model.network.flops() * static_cast<double>(rows) > long_step;
+  TrainResult result;
+  run(plan.threads, [&](const Crew &crew) {
+    train_steps(model, job, crew, plan.schedule, shared, crew.index == 0 && polls ? &poll : nullptr,
+                result);
+  });
+  finish(model, shared, result, job);
+  return result;
+}
+
+template <class T>
+void train_side_by_side(const std::vector<Model<T> *> &models, const std::vector<TrainJob> &jobs,
+                        std::vector<TrainResult> &results, std::size_t threads,
+                        Interrupt interrupt) {
+  for (std::size_t i = 0; i < models.size(); ++i)
+    make_room(*models[i], longest(jobs[i]), 1);
+  std::vector<Shared> shared(models.size());
+  results.assign(models.size(), {});
+  std::atomic<std::size_t> next{0};
+  Poll poll(interrupt);
+  run(std::min(threads, models.size()), [&](const Crew &crew) {
+    for (std::size_t i = 0; (i = next.fetch_add(1)) < models.size();)
+      train_steps(*models[i], jobs[i], Crew{}, Schedule::rows, shared[i],
+                  crew.index == 0 ? &poll : nullptr, results[i]);
+  });
+  for (std::size_t i = 0; i < models.size(); ++i)
+    finish(*models[i], shared[i], results[i], jobs[i]);
+}
+
+template <class T>
+void apply(Model<T> &model, const T *gradient, double learning_rate, double weight_sum,
+           std::size_t threads) {
+  const Network &network = model.network;
+  make_room(model, 1, 1);
+  ++model.moments.steps;
+  const auto rule =
+      make_rule<T>(model.optimizer, learning_rate, model.moments.steps, 1, weight_sum);
+  const std::size_t useful = std::min(threads, network.parameters / 65536 + 1);
+  run(useful, [&](const Crew &crew) {
+    const Range units = own_units(model.space->units, crew);
+    for (std::size_t u = units.begin; u < units.end; ++u)
+      update_unit(network, model.parameters, gradient, model.moments, rule, model.space->units[u]);
+  });
+  ++model.parameters.version;
+}
+
+template <class T> void set_optimizer(Model<T> &model, const Optimizer &optimizer) {
+  const Optimizer &old = model.optimizer;
+  const bool same = old.rule == optimizer.rule && old.beta_1 == optimizer.beta_1 &&
+                    old.beta_2 == optimizer.beta_2 && old.epsilon == optimizer.epsilon &&
+                    old.momentum == optimizer.momentum &&
+                    old.weight_decay == optimizer.weight_decay &&
+                    old.nesterov == optimizer.nesterov && old.decoupled == optimizer.decoupled &&
+                    old.decay_per_example == optimizer.decay_per_example &&
+                    old.scikit_learn == optimizer.scikit_learn;
+  if (same && (model.moments.first.size() || model.moments.second.size()))
+    return;
+  model.optimizer = optimizer;
+  model.moments.reset(model.network, optimizer);
+}
+
+#define CULPA_INSTANTIATE(T)                                                                       \
+  template TrainResult train(Model<T> &, const TrainJob &, std::size_t, Interrupt);                \
+  template void train_side_by_side(const std::vector<Model<T> *> &, const std::vector<TrainJob> &, \
+                                   std::vector<TrainResult> &, std::size_t, Interrupt);            \
+  template void apply(Model<T> &, const T *, double, double, std::size_t);                         \
+  template void set_optimizer(Model<T> &, const Optimizer &);
+CULPA_INSTANTIATE(float)
+CULPA_INSTANTIATE(double)
+
+} // namespace culpa

@@ -1,0 +1,90 @@
+// The loop: gather -> forward -> loss -> backward -> update, thousands of batches per call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <vector>
+
+#include "network.h"
+#include "parameters.h"
+#include "view.h"
+#include "walk.h"
+#include "workspace.h"
+
+namespace culpa {
+
+// A network with its weights, and what training it remembers. Readers share `guard`, a chunk of
+// training or a change of weights holds it alone.
+template <class T> struct Model {
+  Model(Network shape, std::uint64_t seed_, std::size_t member_)
+      : network(std::move(shape)), seed(seed_), member(member_), parameters(network) {}
+
+  const Network network;
+  const std::uint64_t seed;
+  const std::size_t member; // among models that share a seed
+  Parameters<T> parameters;
+  Optimizer optimizer;
+  Moments<T> moments;
+  std::uint64_t steps = 0; // batches seen: the counter of dropout
+  std::unique_ptr<Workspace<T>> space;
+  std::shared_mutex guard;
+};
+
+// Asks whether to stop, about every 50 ms and only on the caller's thread.
+struct Interrupt {
+  bool (*requested)(void *) = nullptr;
+  void *context = nullptr;
+};
+
+struct TrainJob {
+  Examples examples;
+  const std::int64_t *offsets = nullptr; // steps + 1 positions in the order, not decreasing
+  const double *learning_rates = nullptr; // per step
+  std::size_t steps = 0;
+  double clip_norm = 0; // 0: none
+  double seconds = 0;   // come back after this long; 0: never
+  // Per step, each may be nullptr: sums over the batch of w L, w and w * score, the gradient's
+  // global norm before clipping, and the sum of squared weights before the update.
+  double *losses = nullptr, *weights = nullptr, *scores = nullptr;
+  double *norms = nullptr, *squares = nullptr;
+};
+
+enum class Stop : int { finished, time, diverged, interrupted, not_finite };
+
+struct TrainResult {
+  std::size_t steps = 0; // done, the weights updated by each
+  Stop stop = Stop::finished;
+  std::size_t row = no_row; // not_finite: a row of the source that holds NaN or infinity
+};
+
+// Trains until all steps are done or something stops it; a step that is stopped leaves no trace.
+template <class T>
+TrainResult train(Model<T> &model, const TrainJob &job, std::size_t threads, Interrupt interrupt);
+
+// Several models side by side on the team's threads, each on one thread; the same bits as one by
+// one. results[i] belongs to models[i].
+template <class T>
+void train_side_by_side(const std::vector<Model<T> *> &models, const std::vector<TrainJob> &jobs,
+                        std::vector<TrainResult> &results, std::size_t threads,
+                        Interrupt interrupt);
+
+// Sums over examples: of w L, w and w * score.
+struct LossSums {
+  double loss = 0, weight = 0, score = 0;
+  std::size_t row = no_row; // a row of the source that holds NaN or infinity
+  bool interrupted = false;
+};
+
+// The second half of a step (blame.h has the first): the optimizer with a given flat gradient. `weight_sum` matters only to
+// decay_per_example.
+template <class T>
+void apply(Model<T> &model, const T *gradient, double learning_rate, double weight_sum,
+           std::size_t threads);
+
+// Sets the optimizer; its moments start afresh where it differs from the last.
+template <class T> void set_optimizer(Model<T> &model, const Optimizer &optimizer);
+
+} // namespace culpa

@@ -1,0 +1,74 @@
+// Views: where data lies and what shape it has. They own nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kernels.h"
+
+namespace culpa {
+
+using kernels::Range;
+
+inline std::size_t panels(std::size_t columns, std::size_t panel) {
+  return (columns + panel - 1) / panel;
+}
+
+// Rows of examples in panels, as kernels.h describes them.
+template <class T> struct Matrix {
+  T *data = nullptr;
+  std::size_t stride = 0; // between panels
+  std::size_t columns = 0;
+};
+
+// Rows as the user's array holds them: any dtype, any strides (in bytes).
+struct Source {
+  const void *data = nullptr;
+  DType dtype = DType::f32;
+  std::size_t rows = 0, columns = 0;
+  std::ptrdiff_t row_stride = 0, column_stride = 0;
+};
+
+inline std::size_t item_size(DType type) {
+  switch (type) {
+  case DType::u8:
+  case DType::i8:
+    return 1;
+  case DType::u16:
+  case DType::i16:
+  case DType::f16:
+    return 2;
+  case DType::u32:
+  case DType::i32:
+  case DType::f32:
+    return 4;
+  case DType::u64:
+  case DType::i64:
+  case DType::f64:
+    return 8;
+  }
+  return 0;
+}
+
+// What an example should have given: one class each, or a row of values.
+struct Targets {
+  const std::int32_t *labels = nullptr;
+  Source values;
+};
+
+// Examples to work on: order[begin..end) names rows of the sources; without an order the positions
+// are the rows themselves.
+struct Examples {
+  Source x;
+  Targets y;
+  const std::int64_t *order = nullptr;
+  const double *weights = nullptr;     // per row of the sources; nullptr: all 1
+  const double *score_scale = nullptr; // per output: see loss.inc; nullptr: no scores
+
+  std::size_t row(std::size_t position) const {
+    return order ? static_cast<std::size_t>(order[position]) : position;
+  }
+  double weight(std::size_t position) const { return weights ? weights[row(position)] : 1.0; }
+};
+
+} // namespace culpa

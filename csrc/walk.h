@@ -1,0 +1,112 @@
+// The walk of a block of examples through the network: guess (forward.cpp), blame (backward.cpp),
+// fix (update.cpp). All are called by every thread of a crew, each for its part.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "network.h"
+#include "parameters.h"
+#include "team.h"
+#include "view.h"
+#include "workspace.h"
+
+namespace culpa {
+
+// How the row phase is shared among threads: each takes some rows through all layers and waits for
+// nobody; or, for few rows and wide layers, each takes some columns of every layer, with a barrier
+// after each.
+enum class Schedule { rows, columns };
+
+struct Plan {
+  std::size_t threads = 1;
+  Schedule schedule = Schedule::rows;
+};
+
+// The fastest plan for steps of so many rows: what arithmetic costs against what barriers cost.
+Plan make_plan(const Network &network, std::size_t rows, double flops_per_row,
+               std::size_t most_threads);
+
+// For tests: every plan from now on; 0 threads: choose again.
+void force_plan(std::size_t threads, int schedule);
+
+// Random numbers of a step: which model, which step of it, and where the block begins in its batch.
+struct Draw {
+  std::uint64_t seed = 0;
+  std::size_t member = 0;
+  std::uint64_t step = 0;
+  std::size_t first_row = 0;
+};
+
+// One block: positions [begin, end) of the examples' order.
+struct Block {
+  const Examples &examples;
+  Range positions;
+  const Draw *dropout; // nullptr: none
+
+  std::size_t rows() const { return positions.end - positions.begin; }
+};
+
+constexpr std::size_t no_row = ~std::size_t{0};
+
+// Gather and convert examples into panels. Gives the first row of the source that holds a value
+// which is not finite, or no_row. `row_buffer` is for sources with strided columns.
+template <class T>
+std::size_t gather(const Source &source, const Examples &examples, Range positions,
+                   std::size_t first, T scale, Matrix<T> to);
+// The same into rows of `width` side by side.
+template <class T>
+std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to);
+
+// One layer for some rows and some panels of outputs; slopes: nullptr where they are not needed.
+template <class T>
+void forward_layer(const Parameters<T> &parameters, const Layer &layer, std::size_t index,
+                   Matrix<T> x, Matrix<T> h, T *slopes, Range rows, Range panels,
+                   const Draw *dropout);
+
+// Guess: inputs, every layer, the loss and its derivative, for this thread's rows. Gives false where
+// a loss is not finite; `bad_row` receives a row of the source that holds NaN or infinity.
+template <class T>
+bool forward(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
+             const Block &block, const Crew &crew, Schedule schedule,
+             std::atomic<std::size_t> &bad_row);
+
+// Blame: error signals of every layer from that of the last, for this thread's rows. With
+// `input_delta` and `first_weights` (the first layer's backward panels) also those of the inputs.
+template <class T>
+void backward(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
+              const Block &block, const Crew &crew, Schedule schedule,
+              const Matrix<T> *input_delta = nullptr, const T *first_weights = nullptr);
+
+// Each row's error signals times its weight, where the examples have weights.
+template <class T>
+void weigh(const Network &network, Workspace<T> &space, const Block &block, const Crew &crew);
+
+// The gradient of one unit over the block's rows, into the flat gradient or added to it.
+template <class T>
+void sum_gradient(const Network &network, Workspace<T> &space, std::size_t rows, const Unit &unit,
+                  bool accumulate);
+
+// Calls each(offset, length) for the stretches of the flat vector that a unit covers.
+template <class F> void stretches(const Network &network, const Unit &unit, F each) {
+  const Layer &layer = network.layers[unit.layer];
+  if (unit.inputs.begin == unit.inputs.end)
+    return each(layer.bias, layer.outputs);
+  const std::size_t width = unit.outputs.end - unit.outputs.begin;
+  if (width == layer.outputs)
+    return each(layer.weight + unit.inputs.begin * width,
+                (unit.inputs.end - unit.inputs.begin) * width);
+  for (std::size_t i = unit.inputs.begin; i < unit.inputs.end; ++i)
+    each(layer.weight + i * layer.outputs + unit.outputs.begin, width);
+}
+
+// Fix: the optimizer over one unit, then its copies in panels.
+template <class T>
+void update_unit(const Network &network, Parameters<T> &parameters, const T *gradient,
+                 Moments<T> &moments, const kernels::UpdateRule<T> &rule, const Unit &unit);
+
+template <class T>
+double unit_squares(const Network &network, const T *values, const Unit &unit);
+
+} // namespace culpa

@@ -1,0 +1,53 @@
+// What a batch needs while it is worked on: a block of rows carried through all layers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "buffer.h"
+#include "network.h"
+#include "view.h"
+
+namespace culpa {
+
+// Rows of a batch that are in work at once. Larger batches run block by block; the size depends on
+// the network's shape alone, so that the bits do not depend on threads or memory.
+std::size_t rows_per_block(const Network &network, std::size_t item_size);
+
+// A piece of the weights whose gradient one thread sums: at most a panel of inputs by some panels of
+// outputs. No inputs: the layer's bias.
+struct Unit {
+  std::size_t layer;
+  Range inputs, outputs;
+};
+
+template <class T> struct Workspace {
+  Workspace(const Network &network, std::size_t rows, std::size_t threads);
+
+  Matrix<T> matrix(std::size_t columns); // carves one out of `storage`
+
+  std::size_t rows; // capacity
+  std::size_t threads;
+  std::vector<Matrix<T>> hidden; // hidden[0]: the inputs, hidden[l + 1]: what layer l gives
+  std::vector<Matrix<T>> slopes; // slopes[l]: dh/dz of layer l; no data where h itself tells
+  std::vector<Matrix<T>> delta;  // delta[l]: the error signals dL_i/dz of layer l
+  std::vector<Unit> units;
+  Buffer<double> losses, scores; // per row of the block
+  Buffer<std::int32_t> labels;
+  Buffer<T> targets;
+  Buffer<T> scratch; // per thread: see LossRows
+  std::size_t scratch_size;
+  Buffer<T> gradient;             // flat, the sum over the batch
+  Buffer<double> squares, norms; // per unit: sums of squared weights and gradients
+
+private:
+  std::size_t stride_rows_;
+  std::size_t used_ = 0;
+  Buffer<T> storage_;
+};
+
+// Whether a layer's slopes are kept in an array: relu and identity can do without.
+bool keeps_slopes(const Layer &layer);
+
+} // namespace culpa

@@ -1,0 +1,1 @@
+from culpa import _core
