@@ -45,7 +45,7 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
   const Network &network = model.network;
   const auto panel = active<T>().panel;
   const std::size_t height = std::min(rows, rows_per_block(network, sizeof(T)));
-  const Plan plan = make_plan(network, height, network.flops(), threads);
+  const Plan plan = make_plan(network, height, Walk::train, threads);
   Workspace<T> space(network, height, plan.threads);
 
   // The inputs' error signals need what training does without: the first weights transposed.

@@ -96,7 +96,7 @@ std::size_t predict(const Model<T> &model, const Examples &examples, std::size_t
   const std::size_t blocks = (rows + height - 1) / height;
   Plan plan;
   if (blocks > 1)
-    plan = make_plan(model.network, rows, model.network.flops() / 3, std::min(threads, blocks));
+    plan = make_plan(model.network, rows, Walk::predict, std::min(threads, blocks));
   std::vector<PredictSpace<T>> spaces;
   for (std::size_t i = 0; i < plan.threads; ++i)
     spaces.emplace_back(model.network, height);

@@ -249,7 +249,7 @@ template <class T> void finish(Model<T> &model, const Shared &shared, TrainResul
 template <class T>
 TrainResult train(Model<T> &model, const TrainJob &job, std::size_t threads, Interrupt interrupt) {
   const std::size_t rows = longest(job);
-  const Plan plan = make_plan(model.network, rows, model.network.flops(), threads);
+  const Plan plan = make_plan(model.network, rows, Walk::train, threads);
   make_room(model, rows, plan.threads);
   Shared shared;
   Poll poll(interrupt);

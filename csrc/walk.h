@@ -24,9 +24,11 @@ struct Plan {
   Schedule schedule = Schedule::rows;
 };
 
-// The fastest plan for steps of so many rows: what arithmetic costs against what barriers cost.
-Plan make_plan(const Network &network, std::size_t rows, double flops_per_row,
-               std::size_t most_threads);
+enum class Walk { train, predict };
+
+// The fastest plan for calls of so many rows: what arithmetic costs, against barriers and against
+// what moves between the cores' caches.
+Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t most_threads);
 
 // For tests: every plan from now on; 0 threads: choose again.
 void force_plan(std::size_t threads, int schedule);

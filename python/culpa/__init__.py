@@ -1,1 +1,79 @@
-from culpa import _core
+"""Culpa trains dense neural networks on the CPU and can say who is to blame for a mistake.
+
+>>> import culpa
+>>> X, y, X_test, y_test = culpa.datasets.digits()
+>>> model = culpa.Sequential(
+...     [culpa.Dense(100, "relu"), culpa.Dense(10)], loss="cross_entropy", input_scale=1 / 16)
+>>> history = model.fit(X, y, epochs=10, verbose=False)
+>>> blame = model.blame(X_test, y_test)
+>>> blame.nodes[0].shape  # the error signal of every hidden node, for every example
+(360, 100)
+"""
+
+from importlib.metadata import PackageNotFoundError as _NotFound
+from importlib.metadata import version as _version
+
+from culpa import datasets
+from culpa._core import set_num_threads as _set_num_threads
+from culpa.blame import Blame
+from culpa.callbacks import Callback, EarlyStopping, History
+from culpa.config import show_config
+from culpa.layers import Activation, Dense, Dropout
+from culpa.losses import (
+    MAE,
+    MSE,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    Poisson,
+    Quantile,
+)
+from culpa.model import Sequential, fit_many
+from culpa.optimizers import SGD, Adam, AdamW, RMSprop
+from culpa.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
+from culpa.serialization import load
+from culpa.threads import default_threads as _default_threads
+from culpa.threads import get_num_threads, set_num_threads
+from culpa.training import DivergedError
+
+try:
+    __version__ = _version("culpa")
+except _NotFound:  # a source tree that is not installed
+    __version__ = "unknown"
+
+_set_num_threads(_default_threads())
+
+__all__ = [
+    "MAE",
+    "MSE",
+    "SGD",
+    "Activation",
+    "Adam",
+    "AdamW",
+    "BinaryCrossEntropy",
+    "Blame",
+    "Callback",
+    "Constant",
+    "Cosine",
+    "CrossEntropy",
+    "Dense",
+    "DivergedError",
+    "Dropout",
+    "EarlyStopping",
+    "ExponentialDecay",
+    "History",
+    "Huber",
+    "OneCycle",
+    "Poisson",
+    "Quantile",
+    "RMSprop",
+    "Schedule",
+    "Sequential",
+    "StepDecay",
+    "datasets",
+    "fit_many",
+    "get_num_threads",
+    "load",
+    "set_num_threads",
+    "show_config",
+]

@@ -1,0 +1,67 @@
+"""Error messages that name the argument, what was expected, what came and how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+__all__ = ["choice", "describe", "fraction", "integer", "number"]
+
+
+def describe(value: Any) -> str:
+    """Say what a value is, shortly enough for an error message."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}... ({type(value).__name__})"
+
+
+def choice(name: str, value: Any, valid: Iterable[str]) -> str:
+    """Return `value` where it is one of the valid names; else suggest the nearest."""
+    names = list(valid)
+    if isinstance(value, str):
+        if value in names:
+            return value
+        near = difflib.get_close_matches(value.lower().replace("-", "_"), names, 1, 0.5)
+        mend = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{name}: expected one of {', '.join(names)}, got {value!r}{mend}")
+    raise TypeError(
+        f"{name}: expected a name as a string ({', '.join(names)}), got {describe(value)}"
+    )
+
+
+def integer(name: str, value: Any, least: int, mend: str = "") -> int:
+    """Return `value` as an int where it is a whole number of at least `least`."""
+    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least:
+        return int(value)
+    kind = TypeError if not isinstance(value, Integral) or isinstance(value, bool) else ValueError
+    raise kind(
+        f"{name}: expected an integer of at least {least}, got {describe(value)}"
+        + (f"; {mend}" if mend else "")
+    )
+
+
+def number(
+    name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
+) -> float:
+    """Return `value` as a float where it is finite and lies in [low, high], or (low, high]."""
+    bounds = f"{'(' if open_low else '['}{low:g}, {high:g}]"
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected a number in {bounds}, got {describe(value)}")
+    x = float(value)
+    if not math.isfinite(x) or not low <= x <= high or (open_low and x == low):
+        raise ValueError(f"{name}: expected a finite number in {bounds}, got {describe(value)}")
+    return x
+
+
+def fraction(name: str, value: Any) -> float:
+    """Return `value` as a float where it lies in [0, 1)."""
+    x = number(name, value, 0.0, 1.0)
+    if x == 1.0:
+        raise ValueError(f"{name}: expected a number in [0, 1), got {describe(value)}")
+    return x

@@ -1,0 +1,135 @@
+"""What may happen between steps: callbacks, early stopping, and the history of a fit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from culpa import _checks
+
+if TYPE_CHECKING:
+    from culpa.training import Training
+
+__all__ = ["Callback", "EarlyStopping", "History"]
+
+
+class History(Mapping[str, list[float]]):
+    """What a fit reported, per epoch: ``history["loss"]`` or ``history.loss``.
+
+    Keys: ``loss``, the metric (``accuracy`` or ``r2``), with validation data ``val_loss`` and
+    ``val_accuracy`` or ``val_r2``, ``learning_rate`` (the epoch's last), ``seconds`` (with
+    validation) and ``examples_per_second`` (training alone). Loss and metric of the training data
+    are means over the epoch, while the weights moved and with dropout on.
+
+    Attributes
+    ----------
+    stopped : str or None
+        Why training ended before its last epoch ("early stopping", "callback", "interrupted"), or
+        None.
+    best_epoch : int or None
+        Index of the epoch with the best monitored value.
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[float]] = {}
+        self.stopped: str | None = None
+        self.best_epoch: int | None = None
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Add an epoch."""
+        for key, value in row.items():
+            self._columns.setdefault(key, []).append(value)
+
+    def __getitem__(self, key: str) -> list[float]:
+        _checks.choice("history", key, self._columns)
+        return self._columns[key]
+
+    def __getattr__(self, key: str) -> list[float]:
+        columns = self.__dict__.get("_columns", {})
+        if key in columns:
+            return columns[key]  # type: ignore[no-any-return]
+        raise AttributeError(f"history has {', '.join(columns) or 'no epochs yet'}, not {key!r}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs completed."""
+        return len(self._columns.get("loss", ()))
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{k} {v[-1]:.4g}" for k, v in self._columns.items() if v)
+        return f"<History of {self.epochs} epochs{': ' + last if last else ''}>"
+
+
+class Callback:
+    """Base class: override what you need. A plain function counts as `on_epoch_end`.
+
+    Attributes
+    ----------
+    every : int or None
+        Call `on_step` after every so many steps of the fit; None: never.
+    """
+
+    every: int | None = None
+
+    def on_fit_begin(self, training: Training) -> None:
+        """Run before the first step."""
+
+    def on_step(self, training: Training) -> None:
+        """Run after every `every` steps; ``training.step`` counts them from 1."""
+
+    def on_epoch_end(self, training: Training) -> None:
+        """Run after each epoch, its row already in ``training.history``."""
+
+    def on_fit_end(self, training: Training) -> None:
+        """Run once training has ended, however it ended."""
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when nothing improves any more.
+
+    Parameters
+    ----------
+    patience : int, default 10
+        Epochs without improvement before training stops.
+    min_delta : float, default 0
+        What counts as an improvement, in the monitored value's units.
+    monitor : str, optional
+        A key of the history; by default ``val_loss`` with validation data, else ``loss``. Losses
+        are minimised, accuracies and r2 maximised.
+    restore_best : bool, default True
+        Put back the weights of the best epoch at the end.
+
+    Examples
+    --------
+    >>> import culpa
+    >>> culpa.EarlyStopping(patience=3).patience
+    3
+    """
+
+    patience: int = 10
+    min_delta: float = 0.0
+    monitor: str | None = None
+    restore_best: bool = True
+
+    def __post_init__(self) -> None:
+        _checks.integer("patience", self.patience, 1)
+        _checks.number("min_delta", self.min_delta, 0.0)
+
+    def better(self, key: str, value: float, best: float | None) -> bool:
+        """Return whether `value` improves on `best` (None: nothing yet)."""
+        if math.isnan(value):
+            return False
+        if best is None:
+            return True
+        if key.endswith(("accuracy", "r2")):
+            return value > best + self.min_delta
+        return value < best - self.min_delta

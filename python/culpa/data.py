@@ -1,0 +1,237 @@
+"""Arrays on their way in: checked completely before anything is touched, and not copied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from culpa import _checks, _core
+from culpa.losses import Loss
+
+__all__ = ["Targets", "check_targets", "check_weights", "check_x", "class_weights"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the core needs of y: class labels (n,) int32, or values (n, outputs)."""
+
+    labels: NDArray[np.int32] | None = None
+    values: Array | None = None
+
+    def keywords(self) -> dict[str, Array]:
+        """Return the arguments that they make for the core's Examples."""
+        if self.labels is not None:
+            return {"labels": self.labels}
+        assert self.values is not None
+        return {"targets": self.values}
+
+
+def as_array(name: str, value: Any) -> Array:
+    """Return `value` as an array of real numbers in native byte order; nothing else is copied."""
+    if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
+        raise TypeError(
+            f"{name}: expected a dense array, got a sparse {type(value).__name__}; "
+            f"use {name}.toarray()"
+        )
+    try:
+        array = np.asanyarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(
+            f"{name}: expected rows of equal length, got {_checks.describe(value)} ({error})"
+        ) from None
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise ValueError(f"{name}: expected no masked values; use {name}.filled(...)")
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        hint = {
+            "c": f"use {name}.real or split it into two columns",
+            "O": f'use {name}.astype("float32"), which says what cannot be converted',
+            "U": "encode text as numbers first",
+            "S": "encode text as numbers first",
+            "M": "express dates as numbers first",
+            "m": "express durations as numbers first",
+        }.get(array.dtype.kind, f'use {name}.astype("float64")')
+        raise TypeError(
+            f"{name}: expected booleans, integers or floats of at most 64 bits, "
+            f"got dtype {array.dtype}; {hint}"
+        )
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def check_finite(name: str, array: Array, dtype: str) -> None:
+    """Raise where a value is NaN or infinite in the model's dtype. Files are checked while read."""
+    if array.dtype.kind != "f" or isinstance(array, np.memmap):
+        return
+    row = _core.find_not_finite(array if array.ndim == 2 else array.reshape(-1, 1), dtype)
+    if row >= 0:
+        raise not_finite(name, array, row, dtype)
+
+
+def not_finite(name: str, array: Array, row: int, dtype: str) -> ValueError:
+    """Return the error for a row that holds NaN, infinity, or a value too large for the dtype."""
+    values = np.atleast_1d(np.asarray(array[row], dtype=np.float64))
+    with np.errstate(over="ignore"):
+        column = int(np.argmin(np.isfinite(values.astype(dtype))))
+    return ValueError(
+        f"{name}: expected finite numbers that fit {dtype}, got {values[column]} in row {row}, "
+        f"column {column}; drop such rows or fill them in"
+    )
+
+
+def check_x(
+    X: Any, inputs: int | None, dtype: str, name: str = "X", *, finite: bool = True
+) -> Array:
+    """Return X as an array (n, inputs) that the core can read, or raise."""
+    array = as_array(name, X)
+    width = inputs if inputs is not None else "inputs"
+    if array.ndim != 2:
+        mend = f"use {name}.reshape(len({name}), -1)"
+        if array.ndim == 1:
+            mend = f"use {name}[None, :] for one example or {name}[:, None] for one input"
+        raise ValueError(f"{name}: expected shape (n, {width}), got shape {array.shape}; {mend}")
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise ValueError(
+            f"{name}: expected at least one row and one column, got shape {array.shape}"
+        )
+    if inputs is not None and array.shape[1] != inputs:
+        raise ValueError(
+            f"{name}: expected {inputs} columns, the model's input size, got shape {array.shape}; "
+            "pass the columns that the model was built for, or build a new model"
+        )
+    if finite:
+        check_finite(name, array, dtype)
+    return array
+
+
+def check_targets(loss: Loss, y: Any, rows: int, outputs: int, dtype: str, name: str) -> Targets:
+    """Return y in the form that the core takes for this loss, or raise."""
+    array = as_array(name, y)
+    if array.ndim == 0 or len(array) != rows:
+        got = "a single number" if array.ndim == 0 else f"{len(array)}"
+        raise ValueError(f"{name}: expected one entry for each of the {rows} rows of X, got {got}")
+    if loss.task == "classes" and array.ndim == 1:
+        return Targets(labels=_check_labels(array, outputs, name))
+    if array.ndim == 1 and outputs == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.shape[1] != outputs:
+        shape = f"({rows}, {outputs})"
+        if loss.task == "classes":
+            shape = f"({rows},) of class indices or {shape} of probabilities"
+        elif outputs == 1:
+            shape = f"({rows},) or {shape}"
+        mend = ""
+        if loss.task == "classes" and array.ndim == 2 and array.shape[1] == 1:
+            mend = f"; use {name}.ravel()"
+        elif loss.task != "classes":
+            mend = f"; or give the last Dense layer {array.shape[-1] if array.ndim > 1 else 1} units"
+        raise ValueError(f"{name}: expected shape {shape}, got shape {array.shape}{mend}")
+    check_finite(name, array, dtype)
+    if loss.task == "classes" or loss.task == "binary":
+        if array.size and (array.min() < 0 or array.max() > 1):
+            raise ValueError(
+                f"{name}: expected values in [0, 1] for {loss.name}, got {array.min()} to "
+                f"{array.max()}"
+            )
+        if loss.task == "classes":
+            sums = array.sum(axis=1, dtype=np.float64)
+            worst = int(np.argmax(np.abs(sums - 1.0)))
+            if abs(sums[worst] - 1.0) > 1e-3:
+                raise ValueError(
+                    f"{name}: expected rows of probabilities that sum to 1, got {sums[worst]:g} in "
+                    f"row {worst}; divide each row by its sum"
+                )
+    if loss.name == "poisson" and array.min() < 0:
+        raise ValueError(f"{name}: expected no negative counts for poisson, got {array.min()}")
+    return Targets(values=array)
+
+
+def _check_labels(array: Array, outputs: int, name: str) -> NDArray[np.int32]:
+    if array.dtype.kind not in "biu":
+        raise TypeError(
+            f"{name}: expected integer class indices 0 to {outputs - 1}, got dtype {array.dtype}; "
+            f"use {name}.astype(int), or a regression loss such as mse"
+        )
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= outputs:
+        raise ValueError(
+            f"{name}: expected class indices 0 to {outputs - 1}, got {low} to {high}; number the "
+            f"classes from 0 (numpy.unique(..., return_inverse=True)) or give the last Dense layer "
+            f"{high + 1} units"
+        )
+    return np.ascontiguousarray(array, dtype=np.int32)
+
+
+def check_weights(name: str, weight: Any, rows: int) -> NDArray[np.float64] | None:
+    """Return weights (rows,) float64, None for none, or raise."""
+    if weight is None:
+        return None
+    array = as_array(name, weight)
+    if array.shape != (rows,):
+        raise ValueError(f"{name}: expected shape ({rows},), got shape {array.shape}")
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    if not np.isfinite(array).all() or (array < 0).any() or not (array > 0).any():
+        raise ValueError(
+            f"{name}: expected finite numbers of at least 0, some above 0, got {array.min()} to "
+            f"{array.max()}"
+        )
+    return array
+
+
+def class_weights(
+    class_weight: Any, targets: Targets, loss: Loss, outputs: int
+) -> NDArray[np.float64] | None:
+    """Return each example's class weight (n,), None for none.
+
+    Parameters
+    ----------
+    class_weight : mapping, "balanced" or None
+        Class index to weight (1 where a class is not named); "balanced" weighs each class by
+        ``n / (classes * count)``, as scikit-learn does.
+    targets : Targets
+        The checked y.
+    loss : Loss
+        cross_entropy with class indices, or binary_cross_entropy with one output.
+    outputs : int
+        The model's outputs.
+    """
+    if class_weight is None:
+        return None
+    labels: Array
+    if targets.labels is not None:
+        labels, classes = targets.labels, outputs
+    elif loss.task == "binary" and outputs == 1 and targets.values is not None:
+        values = targets.values[:, 0]
+        labels, classes = (values > 0.5).astype(np.int32), 2
+        if not np.isin(values, (0, 1)).all():
+            raise ValueError("class_weight: expected y of zeros and ones with it")
+    else:
+        raise ValueError(
+            "class_weight: expected class indices in y (or one binary output) with it; use "
+            "sample_weight instead"
+        )
+    table = np.ones(classes)
+    if isinstance(class_weight, str):
+        _checks.choice("class_weight", class_weight, ["balanced"])
+        counts = np.bincount(labels, minlength=classes)
+        present = np.count_nonzero(counts)
+        table = len(labels) / (present * np.maximum(counts, 1.0))
+    elif isinstance(class_weight, Mapping):
+        for key, value in class_weight.items():
+            index = _checks.integer("class_weight", key, 0, "its keys are class indices")
+            if index >= classes:
+                raise ValueError(
+                    f"class_weight: expected class indices 0 to {classes - 1}, got {index}"
+                )
+            table[index] = _checks.number(f"class_weight[{index}]", value, 0.0)
+    else:
+        raise TypeError(
+            f'class_weight: expected a dict or "balanced", got {_checks.describe(class_weight)}'
+        )
+    return np.asarray(table[labels], dtype=np.float64)

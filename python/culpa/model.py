@@ -1,0 +1,657 @@
+"""Sequential: a model, from its description to its guesses."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from culpa import _checks, _core, blame, data, serialization, training
+from culpa.callbacks import History
+from culpa.layers import Dense, DenseLayer, Dropout
+from culpa.losses import Loss, as_loss
+from culpa.optimizers import Optimizer
+
+__all__ = ["Sequential", "fit_many"]
+
+Array = NDArray[Any]
+CORES: dict[str, type[_core.Model32] | type[_core.Model64]] = {
+    "float32": _core.Model32,
+    "float64": _core.Model64,
+}
+
+
+class Sequential:
+    """Dense layers one after the other, a loss, and the training of both.
+
+    Parameters
+    ----------
+    layers : sequence of Dense and Dropout
+        From the inputs to the outputs; the last must be Dense. Its outputs are logits for
+        cross_entropy and binary_cross_entropy, the log of the mean for poisson.
+    loss : str or Loss
+        ``"cross_entropy"``, ``"binary_cross_entropy"``, ``"mse"``, ``"mae"``, ``"huber"``,
+        ``"poisson"``, ``"quantile"``, or an object such as ``culpa.Huber(0.5)``.
+    seed : int or None, default 0
+        Determines initial weights, shuffles and dropout: one seed, one result, at any number of
+        threads. None draws one from the operating system.
+    input_size : int, optional
+        Number of inputs; by default taken from the first data seen.
+    dtype : {"float32", "float64"}, default "float32"
+        What the model computes in. Data of any real dtype are converted batch by batch.
+    input_scale : float, default 1
+        Multiplies all inputs in fit, predict and blame; ``1/255`` for images of bytes.
+
+    Attributes
+    ----------
+    layers : list
+        The layers as given; ``layers[i].weight`` and ``.bias`` of dense ones are the parameters.
+    history : History or None
+        What the last fit reported, also where it was interrupted.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument is not as described; the message says how to mend it.
+
+    Examples
+    --------
+    >>> import culpa
+    >>> X, y, X_test, y_test = culpa.datasets.digits()
+    >>> model = culpa.Sequential(
+    ...     [culpa.Dense(64, "relu"), culpa.Dense(10)], loss="cross_entropy", input_scale=1 / 16)
+    >>> history = model.fit(X, y, epochs=20, verbose=False)
+    >>> model.evaluate(X_test, y_test)["accuracy"] > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Dense | Dropout],
+        loss: str | Loss,
+        *,
+        seed: int | None = 0,
+        input_size: int | None = None,
+        dtype: str = "float32",
+        input_scale: float = 1.0,
+    ) -> None:
+        self._descriptions = _checked_layers(layers)
+        self._dense = [layer for layer in self._descriptions if isinstance(layer, Dense)]
+        self.loss = as_loss(loss)
+        if seed is None:
+            seed = secrets.randbits(63)
+        self.seed = _checks.integer("seed", seed, 0)
+        if self.seed >= 2**64:
+            raise ValueError(f"seed: expected an integer below 2**64, got {seed!r}")
+        self.dtype = _checks.choice("dtype", dtype, CORES)
+        self.input_scale = _checks.number("input_scale", input_scale)
+        self.optimizer: Optimizer | None = None
+        self.history: History | None = None
+        self.layers: list[DenseLayer | Dropout] = []
+        for layer in self._descriptions:
+            if isinstance(layer, Dense):
+                index = sum(isinstance(other, DenseLayer) for other in self.layers)
+                self.layers.append(DenseLayer(self, layer, index))
+            else:
+                self.layers.append(layer)
+        self._member = 0
+        self._epochs = 0  # seen in all fits: what shuffles and decays count by
+        self._lock = threading.RLock()
+        self._fitting = False
+        self._core: _core.Model32 | _core.Model64 | None = None
+        self._input_size: int | None = None
+        if input_size is not None:
+            self._build(_checks.integer("input_size", input_size, 1))
+
+    # Shape
+
+    @property
+    def input_size(self) -> int | None:
+        """Number of inputs; None until the first data are seen."""
+        return self._input_size
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs."""
+        return self._dense[-1].units
+
+    def _make_core(self, inputs: int) -> _core.Model32 | _core.Model64:
+        specs: list[tuple[int, int, str, float, float]] = []
+        input_dropout, width = 0.0, inputs
+        for layer in self._descriptions:
+            if isinstance(layer, Dense):
+                alpha = layer.activation.alpha or 0.0
+                specs.append((width, layer.units, layer.activation.name, alpha, 0.0))
+                width = layer.units
+            elif specs:
+                specs[-1] = (*specs[-1][:4], layer.rate)
+            else:
+                input_dropout = layer.rate
+        return CORES[self.dtype](
+            layers=specs,
+            loss=self.loss.name,
+            loss_parameter=self.loss.parameter,
+            input_scale=self.input_scale,
+            input_dropout=input_dropout,
+            seed=self.seed,
+            member=self._member,
+        )
+
+    def _build(self, inputs: int) -> None:
+        core = self._make_core(inputs)
+        flat = np.zeros_like(core.parameters())
+        for i, (layer, (at, _)) in enumerate(zip(self._dense, core.offsets(), strict=True)):
+            weight = layer.initial_weight(core.weight(i).shape[0], self.seed, i, self._member)
+            flat[at : at + weight.size] = weight.ravel()
+        core.set_parameters(flat)
+        self._core, self._input_size = core, inputs
+
+    def _built(self) -> _core.Model32 | _core.Model64:
+        if self._core is None:
+            raise RuntimeError(
+                "the model has no weights yet, for it does not know its input size: call fit, or "
+                "pass input_size= to Sequential"
+            )
+        return self._core
+
+    # Training
+
+    def fit(self, X: ArrayLike, y: ArrayLike, **options: Any) -> History:
+        """Train on examples.
+
+        Parameters
+        ----------
+        X : array_like (n, inputs)
+            Any real dtype and memory layout; not copied, read row by row, memory maps too.
+        y : array_like
+            cross_entropy: class indices (n,) or probabilities (n, classes);
+            binary_cross_entropy: 0 to 1, (n,) or (n, outputs); others: (n,) or (n, outputs).
+        epochs : int, default 10
+            Times that every example is seen.
+        batch_size : int, default 128
+            Examples per step; the last batch of an epoch may be smaller.
+        optimizer : Optimizer, optional
+            By default the one used last, else ``Adam(1e-3)``. A fit with an equal optimizer goes
+            on where the last one ended; a different one starts fresh moments.
+        validation_data : tuple (X, y) or (X, y, sample_weight), optional
+            Evaluated after each epoch.
+        validation_split : float, default 0
+            Fraction of the rows, drawn by the seed, to hold out as validation data instead.
+        sample_weight : array_like (n,), optional
+            Weight of each example in the loss, at least 0.
+        class_weight : dict or "balanced", optional
+            Weight per class index, times the sample weight.
+        clip_norm : float, optional
+            Largest global norm of the gradient; a longer one is scaled down to it.
+        early_stopping : EarlyStopping, int or True, optional
+            Stop where nothing improves; an integer is the patience.
+        schedule : Schedule, optional
+            Factor on the learning rate by step; see ``culpa.Cosine`` and others.
+        callbacks : Callback, function, or several
+            Functions are called with the training after each epoch.
+        shuffle : bool, default True
+            Draw a new order every epoch.
+        verbose : bool or int, default True
+            0 or False: nothing; 1 or True: a progress bar, where a terminal or notebook shows it;
+            2: a line per epoch.
+
+        Returns
+        -------
+        History
+            Loss, metric and times per epoch.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where an argument is not as described; the model stays as it was.
+        culpa.DivergedError
+            Where the loss becomes NaN or infinite; the best weights so far are kept.
+        RuntimeError
+            Where another thread is training this model.
+        KeyboardInterrupt
+            After Ctrl-C, within a fraction of a second; the model holds the last finished step and
+            ``model.history`` the epochs so far.
+
+        Examples
+        --------
+        >>> import culpa
+        >>> X, y, X_test, y_test = culpa.datasets.digits()
+        >>> model = culpa.Sequential([culpa.Dense(10)], loss="cross_entropy", input_scale=1 / 16)
+        >>> model.fit(X, y, epochs=5, validation_data=(X_test, y_test)).epochs
+        5
+        """
+        with self._exclusive("fit"):
+            return training.run(self._prepare(X, y, options))
+
+    def _prepare(self, X: Any, y: Any, options: dict[str, Any]) -> training.Training:
+        was_built = self._core is not None
+        try:
+            return training.Training(self, X, y, **options)
+        except BaseException:
+            if not was_built:
+                self._core = self._input_size = None
+            raise
+
+    @contextmanager
+    def _exclusive(self, what: str) -> Iterator[None]:
+        # The thread that trains may load weights in a callback, but not begin another fit.
+        if not self._lock.acquire(blocking=False) or (self._fitting and what == "fit"):
+            raise RuntimeError(
+                f"{what}: this model is being trained just now, by another thread or by the fit that "
+                "called this callback; wait for it, or train a copy"
+            )
+        was_fitting = self._fitting
+        try:
+            self._fitting = was_fitting or what == "fit"
+            yield
+        finally:
+            self._fitting = was_fitting
+            self._lock.release()
+
+    def _snapshot(self, *, moments: bool) -> tuple[Array, tuple[Array, Array, int] | None, int]:
+        core = self._built()
+        return core.parameters().copy(), core.moments() if moments else None, core.steps
+
+    def _restore(self, snapshot: tuple[Array, tuple[Array, Array, int] | None, int]) -> None:
+        core = self._built()
+        parameters, moments, core.steps = snapshot
+        core.set_parameters(parameters)
+        if moments is not None:
+            core.set_moments(*moments)
+
+    def _forget_moments(self) -> None:
+        first, second, _ = self._built().moments()
+        self._built().set_moments(np.zeros_like(first), np.zeros_like(second), 0)
+
+    # Guesses
+
+    def predict_logits(self, X: ArrayLike) -> Array:
+        """Return the raw outputs.
+
+        Parameters
+        ----------
+        X : array_like (n, inputs)
+            Any real dtype.
+
+        Returns
+        -------
+        ndarray (n, outputs), of the model's dtype
+        """
+        return self._predict(X, classes=False)
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Return the guesses.
+
+        Parameters
+        ----------
+        X : array_like (n, inputs)
+            Any real dtype.
+
+        Returns
+        -------
+        ndarray
+            cross_entropy: class indices (n,), int64. binary_cross_entropy: 0 or 1, int64. poisson:
+            the mean, exp of the output. Otherwise the output. (n,) for one output, else
+            (n, outputs).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import culpa
+        >>> model = culpa.Sequential([culpa.Dense(3)], loss="cross_entropy", input_size=2)
+        >>> model.predict(np.zeros((4, 2)))
+        array([0, 0, 0, 0])
+        """
+        if self.loss.task == "classes":
+            return self._predict(X, classes=True)
+        outputs = self._predict(X, classes=False)
+        if self.loss.task == "binary":
+            outputs = (outputs > 0).astype(np.int64)
+        elif self.loss.name == "poisson":
+            outputs = np.exp(outputs)
+        return outputs[:, 0] if self.output_size == 1 else outputs
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Return probabilities: of each class (n, classes), or of 1 for each binary output.
+
+        Parameters
+        ----------
+        X : array_like (n, inputs)
+            Any real dtype.
+
+        Returns
+        -------
+        ndarray
+            (n, classes) for cross_entropy; for binary_cross_entropy (n,) with one output, else
+            (n, outputs).
+
+        Raises
+        ------
+        ValueError
+            Where the loss is a regression loss.
+        """
+        if self.loss.task == "regression":
+            raise ValueError(
+                f"predict_proba: expected a model with cross_entropy or binary_cross_entropy, "
+                f"got {self.loss.name}; use predict"
+            )
+        logits = self._predict(X, classes=False)
+        if self.loss.task == "classes":
+            return blame.softmax(logits)
+        with np.errstate(over="ignore"):
+            probabilities = 1.0 / (1.0 + np.exp(-logits))
+        return probabilities[:, 0] if self.output_size == 1 else probabilities
+
+    def _predict(self, X: Any, *, classes: bool) -> Array:
+        core = self._built()
+        x = data.check_x(X, self._input_size, self.dtype, finite=False)
+        answer, row = core.predict(x, classes)
+        if row >= 0:
+            raise data.not_finite("X", x, row, self.dtype)
+        return answer
+
+    def evaluate(
+        self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> dict[str, float]:
+        """Return the loss and the metric on examples, without dropout.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        dict
+            ``loss`` and ``accuracy`` (the fraction of right classes, or of right binary outputs),
+            or ``r2`` (the mean of the outputs' coefficients of determination).
+        """
+        core = self._built()
+        examples = training.Examples(self, X, y, sample_weight)
+        return examples.evaluate(core, examples.core())
+
+    # Blame
+
+    def loss_and_gradients(
+        self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> tuple[float, dict[str, Array]]:
+        """Return the batch loss and its gradient, without dropout and without weight decay.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`; all rows are one batch, worked through in blocks.
+
+        Returns
+        -------
+        loss : float
+            ``sum(w_i L_i) / sum(w_i)``.
+        gradients : dict
+            The keys and shapes of :meth:`state_dict`.
+        """
+        core = self._built()
+        examples = training.Examples(self, X, y, sample_weight)
+        answer = core.blame(examples.core(scored=False), gradient=True)
+        if answer["row"] >= 0:
+            examples.raise_not_finite(answer["row"])
+        weights, biases = blame.split_gradient(self, answer["gradient"])
+        gradients = {}
+        for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            gradients[f"dense_{i}.weight"] = weight
+            gradients[f"dense_{i}.bias"] = bias
+        return answer["loss_sum"] / answer["weight_sum"], gradients
+
+    def blame(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        want: Collection[str] = ("losses", "nodes", "inputs", "weights", "examples"),
+    ) -> blame.Blame:
+        """Ask who is at fault: the error signals and gradients of backpropagation, kept.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`. The weights matter to ``weights`` and ``biases`` alone.
+        want : collection of str
+            Any of ``"losses"``, ``"nodes"``, ``"inputs"``, ``"weights"`` (with the biases) and
+            ``"examples"``; only what is named is computed.
+
+        Returns
+        -------
+        Blame
+            See its attributes.
+
+        Examples
+        --------
+        >>> import culpa
+        >>> X, y, _, _ = culpa.datasets.digits()
+        >>> model = culpa.Sequential([culpa.Dense(10)], loss="cross_entropy", input_size=64)
+        >>> model.blame(X[:5], y[:5], want=("losses", "inputs")).inputs.shape
+        (5, 64)
+        """
+        return blame.compute(self, X, y, sample_weight, want)
+
+    # Parameters
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of all weights and biases: "dense_0.weight", "dense_0.bias", ..."""
+        core = self._built()
+        state = {}
+        for i in range(len(self._dense)):
+            state[f"dense_{i}.weight"] = core.weight(i).copy()
+            state[f"dense_{i}.bias"] = core.bias(i).copy()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike], *, partial: bool = False) -> None:
+        """Copy weights and biases in.
+
+        Parameters
+        ----------
+        state : mapping
+            The keys and shapes of :meth:`state_dict`, any real dtype.
+        partial : bool, default False
+            Whether keys may be missing.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where a key, a shape or a value is wrong; the model stays as it was.
+        RuntimeError
+            Where another thread is training this model.
+        """
+        with self._exclusive("load_state_dict"):
+            core = self._core
+            if core is None:
+                first = data.as_array("dense_0.weight", state.get("dense_0.weight", ()))
+                if first.ndim != 2 or 0 in first.shape:
+                    self._built()  # raises
+                core = self._make_core(first.shape[0])
+            flat = core.parameters().copy()
+            places = {}
+            for i, (weight, bias) in enumerate(core.offsets()):
+                places[f"dense_{i}.weight"] = (weight, core.weight(i).shape)
+                places[f"dense_{i}.bias"] = (bias, core.bias(i).shape)
+            missing = [key for key in places if key not in state]
+            if missing and not partial:
+                raise ValueError(f"state: expected the key {missing[0]!r} too, got {list(state)}")
+            for key, value in state.items():
+                at, shape = places[_checks.choice("state", key, places)]
+                array = data.as_array(key, value)
+                if array.shape != shape:
+                    raise ValueError(f"{key}: expected shape {shape}, got shape {array.shape}")
+                data.check_finite(key, np.asarray(array), self.dtype)
+                flat[at : at + array.size] = np.ravel(array)
+            core.set_parameters(flat)
+            self._core, self._input_size = core, core.weight(0).shape[0]
+
+    # Files and copies
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write weights, architecture and loss to one ``.safetensors`` file, without pickle.
+
+        The file appears whole or not at all: it is written beside `path` and then renamed.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to.
+
+        See Also
+        --------
+        culpa.load
+        """
+        serialization.save(self, path)
+
+    def config(self) -> dict[str, Any]:
+        """Return everything but the weights, as values that JSON knows."""
+        layers: list[dict[str, Any]] = []
+        for layer in self._descriptions:
+            if isinstance(layer, Dropout):
+                layers.append({"dropout": layer.rate})
+            else:
+                layers.append(
+                    {
+                        "dense": layer.units,
+                        "activation": layer.activation.name,
+                        "alpha": layer.activation.alpha,
+                        "initializer": layer.initializer,
+                    }
+                )
+        loss = {"name": self.loss.name, "parameter": self.loss.parameter}
+        return {
+            "layers": layers,
+            "loss": loss,
+            "seed": self.seed,
+            "input_size": self._input_size,
+            "dtype": self.dtype,
+            "input_scale": self.input_scale,
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {
+            "config": self.config(),
+            "optimizer": self.optimizer,
+            "history": self.history,
+            "epochs": self._epochs,
+            "member": self._member,
+        }
+        if self._core is not None:
+            state["parameters"] = self._core.parameters().copy()
+            state["moments"] = self._core.moments()
+            state["steps"] = self._core.steps
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        model = serialization.from_config({**state["config"], "input_size": None})
+        self.__dict__.update(model.__dict__)
+        self.layers = [
+            DenseLayer(self, layer.description, layer._index)
+            if isinstance(layer, DenseLayer)
+            else layer
+            for layer in model.layers
+        ]
+        self.optimizer, self.history = state["optimizer"], state["history"]
+        self._epochs, self._member = state["epochs"], state["member"]
+        if "parameters" in state:
+            self._input_size = state["config"]["input_size"]
+            assert self._input_size is not None
+            self._core = self._make_core(self._input_size)
+            self._core.set_parameters(state["parameters"])
+            if self.optimizer is not None:
+                self._core.set_optimizer(self.optimizer._core())
+                self._core.set_moments(*state["moments"])
+            self._core.steps = state["steps"]
+
+    def copy(self) -> Self:
+        """Return an independent copy: weights, optimizer's memory and all."""
+        other = type(self).__new__(type(self))
+        other.__setstate__(self.__getstate__())
+        return other
+
+    def __repr__(self) -> str:
+        layers = ", ".join(map(repr, self._descriptions))
+        return (
+            f"Sequential([{layers}], loss={self.loss!r}, input_size={self._input_size}, "
+            f"dtype={self.dtype!r})"
+        )
+
+
+def fit_many(
+    models: Sequence[Sequential],
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    rows: Sequence[ArrayLike] | None = None,
+    **options: Any,
+) -> list[History]:
+    """Train several models on the same data side by side, a model a thread.
+
+    Each ends with the bits that its own ``fit`` would have given it.
+
+    Parameters
+    ----------
+    models : sequence of Sequential
+        Different models of one dtype.
+    X, y
+        As for :meth:`Sequential.fit`.
+    rows : sequence of array_like of int, optional
+        For each model the rows of X to train on, as for folds; by default all.
+    **options
+        As for :meth:`Sequential.fit`, the same for all; `verbose` is False.
+
+    Returns
+    -------
+    list of History
+
+    Examples
+    --------
+    >>> import culpa
+    >>> X, y, X_test, y_test = culpa.datasets.digits()
+    >>> models = [
+    ...     culpa.Sequential([culpa.Dense(10)], loss="cross_entropy", seed=seed, input_scale=1 / 16)
+    ...     for seed in range(3)]
+    >>> [history.epochs for history in culpa.fit_many(models, X, y, epochs=2)]
+    [2, 2, 2]
+    """
+    if len({id(model) for model in models}) != len(models):
+        raise ValueError("models: expected each model once")
+    if len({model.dtype for model in models}) > 1:
+        raise ValueError("models: expected one dtype, got float32 and float64")
+    if rows is not None and len(rows) != len(models):
+        raise ValueError(f"rows: expected one array for each of the {len(models)} models")
+    options = {"verbose": False, **options}
+    trainings = []
+    for i, model in enumerate(models):
+        own = {} if rows is None else {"rows": rows[i]}
+        trainings.append(model._prepare(X, y, {**options, **own}))
+    return training.run_side_by_side(trainings)
+
+
+def _checked_layers(layers: Sequence[Dense | Dropout]) -> list[Dense | Dropout]:
+    if isinstance(layers, (Dense, Dropout)) or not isinstance(layers, (list, tuple)):
+        raise TypeError(
+            f"layers: expected a list of culpa.Dense and culpa.Dropout, "
+            f"got {_checks.describe(layers)}"
+        )
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, (Dense, Dropout)):
+            raise TypeError(
+                f"layers[{i}]: expected culpa.Dense or culpa.Dropout, got {_checks.describe(layer)}"
+            )
+        if isinstance(layer, Dropout) and i and isinstance(layers[i - 1], Dropout):
+            raise ValueError(f"layers[{i}]: expected no Dropout after a Dropout; use one")
+    if not layers or not isinstance(layers[-1], Dense):
+        raise ValueError(
+            "layers: expected a Dense layer last, the outputs; got "
+            + (f"{layers[-1]!r}" if layers else "none")
+        )
+    return list(layers)

@@ -1,0 +1,164 @@
+"""Models in files: one ``.safetensors`` file, weights as tensors, the rest as JSON beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from culpa import _checks
+from culpa.layers import Activation, Dense, Dropout
+from culpa.losses import LOSSES, Loss
+
+if TYPE_CHECKING:
+    from culpa.model import Sequential
+
+__all__ = ["from_config", "load", "save"]
+
+FORMAT = "1"
+
+
+def save(model: Sequential, path: str | PathLike[str]) -> None:
+    """Write a model; see ``Sequential.save``."""
+    from safetensors.numpy import save as to_bytes
+
+    model._built()
+    metadata = {"culpa": FORMAT, "model": json.dumps(model.config())}
+    with _atomically(Path(path)) as file:
+        file.write(to_bytes(model.state_dict(), metadata))
+
+
+def load(path: str | PathLike[str]) -> Sequential:
+    """Read a model that ``Sequential.save`` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    Sequential
+        Ready to predict; its optimizer begins afresh.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file.
+    ValueError
+        Where the file is damaged or not a culpa model. Nothing in it is ever executed.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import culpa
+    >>> model = culpa.Sequential([culpa.Dense(3)], loss="mse", input_size=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.safetensors")
+    ...     model.save(path)
+    ...     culpa.load(path).layers[0].weight.shape
+    (2, 3)
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"path: expected a file, got {str(path)!r}, which does not exist")
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("culpa") != FORMAT or "model" not in metadata:
+                raise _bad(path, "it was not written by culpa's save, or by a newer version")
+            config = json.loads(metadata["model"])
+            names = list(file.keys())
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+            # Sizes are compared with the tensors that are there before anything is allocated.
+            _check_shapes(config, shapes)
+            model = from_config({**config, "input_size": None})
+            model.load_state_dict({name: file.get_tensor(name) for name in names})
+    except SafetensorError as error:
+        raise _bad(path, str(error)) from None
+    except (KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise _bad(path, f"its description is malformed ({error})") from None
+    except ValueError as error:
+        if str(error).startswith("path:"):
+            raise
+        raise _bad(path, str(error)) from None
+    return model
+
+
+def _bad(path: str | PathLike[str], why: str) -> ValueError:
+    return ValueError(
+        f"path: expected a model saved by culpa, got {str(path)!r}: {why}; save the model again, "
+        "or restore the file from a copy"
+    )
+
+
+def _check_shapes(config: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
+    width = _checks.integer("input_size", config["input_size"], 1)
+    units = [layer["dense"] for layer in config["layers"] if "dense" in layer]
+    expected: dict[str, tuple[int, ...]] = {}
+    for i, n in enumerate(units):
+        expected[f"dense_{i}.weight"] = (width, n)
+        expected[f"dense_{i}.bias"] = (n,)
+        width = n
+    if expected != shapes:
+        raise ValueError(f"its tensors do not fit its layers: expected {expected}, got {shapes}")
+
+
+def from_config(config: dict[str, Any]) -> Sequential:
+    """Return a new model from what ``Sequential.config`` gave."""
+    from culpa.model import Sequential
+
+    layers: list[Dense | Dropout] = []
+    for layer in config["layers"]:
+        if "dropout" in layer:
+            layers.append(Dropout(layer["dropout"]))
+            continue
+        name, alpha = layer["activation"], layer["alpha"]
+        takes_alpha = name in ("leaky_relu", "elu")
+        activation = Activation(name, alpha if takes_alpha else None)
+        layers.append(Dense(layer["dense"], activation, initializer=layer["initializer"]))
+    kind = LOSSES[_checks.choice("loss", config["loss"]["name"], LOSSES)]
+    parameter = config["loss"]["parameter"]
+    loss: Loss = kind(parameter) if parameter != 0.0 else kind()
+    return Sequential(
+        layers,
+        loss,
+        seed=config["seed"],
+        input_size=config["input_size"],
+        dtype=config["dtype"],
+        input_scale=config["input_scale"],
+    )
+
+
+@contextlib.contextmanager
+def _atomically(path: Path) -> Iterator[Any]:
+    """Give a file that replaces `path` once it is whole and on disk."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"path: expected a folder that exists, got {str(folder)!r}")
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's files are private; a saved model is not
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if os.name == "posix":  # the rename itself reaches the disk with the folder
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,483 @@
+"""Training: one fit as a row of chunks that the core works through.
+
+The core gets a chunk of steps and comes back when it is done or 50 ms have passed; between chunks
+Python draws the progress bar, notices Ctrl-C and runs callbacks. Where chunks end never shows in
+the result.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from culpa import _checks, _core, data
+from culpa.callbacks import Callback, EarlyStopping, History
+from culpa.optimizers import Adam, Optimizer
+from culpa.progress import Reporter, make_reporter
+from culpa.schedules import Constant, Schedule
+
+if TYPE_CHECKING:
+    from culpa.model import Sequential
+
+__all__ = ["DivergedError", "Training", "run", "run_side_by_side"]
+
+CHUNK_SECONDS = 0.05
+
+
+class DivergedError(ArithmeticError):
+    """The loss became NaN or infinite; the model holds the best weights that it had."""
+
+
+class _FunctionCallback(Callback):
+    def __init__(self, function: Callable[[Training], object]) -> None:
+        self.function = function
+
+    def on_epoch_end(self, training: Training) -> None:
+        self.function(training)
+
+
+class Examples:
+    """Checked examples, and how to score them."""
+
+    def __init__(
+        self, model: Sequential, X: Any, y: Any, sample_weight: Any, suffix: str = ""
+    ) -> None:
+        names = [f"{name}{suffix}" for name in ("X", "y", "sample_weight")]
+        self.x = data.check_x(X, model.input_size, model.dtype, names[0])
+        self.targets = data.check_targets(
+            model.loss, y, len(self.x), model.output_size, model.dtype, names[1]
+        )
+        self.weights = data.check_weights(names[2], sample_weight, len(self.x))
+        self.metric = "r2" if model.loss.task == "regression" else "accuracy"
+        self._names = names
+        self._dtype = model.dtype
+
+    def core(self, order: NDArray[np.int64] | None = None, scored: bool = True) -> _core.Examples:
+        """Return the core's view of them."""
+        return _core.Examples(
+            self.x,
+            weights=self.weights,
+            order=order,
+            score_scale=self.score_scale(order) if scored and self.metric == "r2" else None,
+            **self.targets.keywords(),
+        )
+
+    def score_scale(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Return what squared errors count per output, so that r2 = 1 - their sum.
+
+        1 / (outputs * total squares around the weighted mean), NaN where y does not vary.
+        """
+        values = self.targets.values
+        assert values is not None
+        total = np.zeros(values.shape[1])
+        for j in range(values.shape[1]):  # column by column: bounded memory
+            column = np.asarray(values[:, j], dtype=np.float64)
+            weight = self.weights
+            if rows is not None:
+                column, weight = column[rows], None if weight is None else weight[rows]
+            mean = np.average(column, weights=weight)
+            total[j] = np.sum((column - mean) ** 2 * (1.0 if weight is None else weight))
+        return 1.0 / np.where(total > 0.0, total * values.shape[1], np.nan)
+
+    def score(self, weighted_scores: float, weight_sum: float) -> float:
+        """Return the metric from the core's sum of scores."""
+        if self.metric == "r2":
+            return 1.0 - weighted_scores
+        return weighted_scores / weight_sum
+
+    def evaluate(self, core: _core.Model32 | _core.Model64, prepared: _core.Examples) -> dict[str, float]:
+        """Return loss and metric of the model as it is."""
+        losses, scores, row = core.evaluate(prepared)
+        if row >= 0:
+            self.raise_not_finite(row)
+        weights = np.ones(len(losses)) if self.weights is None else self.weights
+        total = float(weights.sum())
+        return {
+            "loss": float(weights @ losses) / total,
+            self.metric: self.score(float(weights @ scores), total),
+        }
+
+    def raise_not_finite(self, row: int) -> None:
+        """Raise the error for a row that the core found to hold NaN or infinity."""
+        for name, array in ((self._names[0], self.x), (self._names[1], self.targets.values)):
+            if array is not None and array.dtype.kind == "f":
+                with np.errstate(over="ignore"):
+                    if not np.isfinite(np.asarray(array[row]).astype(self._dtype)).all():
+                        raise data.not_finite(name, array, row, self._dtype)
+        raise ValueError(f"row {row} changed while it was read: expected data that stay as they are")
+
+
+class Training:
+    """One fit under way; callbacks receive it.
+
+    Attributes
+    ----------
+    model : Sequential
+        The model in training; predict and evaluate work meanwhile.
+    history : History
+        Rows of the epochs completed.
+    epoch, epochs : int
+        Index of the current epoch, and how many are planned.
+    step, steps_per_epoch : int
+        Steps done in this fit, and in each epoch.
+    """
+
+    def __init__(
+        self,
+        model: Sequential,
+        X: Any,
+        y: Any,
+        *,
+        rows: Any = None,
+        epochs: int = 10,
+        batch_size: int = 128,
+        optimizer: Optimizer | None = None,
+        validation_data: Any = None,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        clip_norm: float | None = None,
+        early_stopping: EarlyStopping | int | bool | None = None,
+        schedule: Schedule | None = None,
+        callbacks: Callback | Callable[[Training], object] | Iterable[Any] = (),
+        shuffle: bool = True,
+        verbose: bool | int = True,
+    ) -> None:
+        self.epochs = _checks.integer("epochs", epochs, 0)
+        batch_size = _checks.integer("batch_size", batch_size, 1)
+        self.clip_norm = (
+            0.0
+            if clip_norm is None
+            else _checks.number("clip_norm", clip_norm, 0.0, open_low=True)
+        )
+        split = _checks.fraction("validation_split", validation_split)
+        self.stopping = _as_early_stopping(early_stopping)
+        self.schedule = Constant() if schedule is None else schedule
+        if not isinstance(self.schedule, Schedule):
+            raise TypeError(
+                f"schedule: expected a culpa schedule such as culpa.Cosine(), "
+                f"got {_checks.describe(schedule)}"
+            )
+        if optimizer is None:
+            optimizer = model.optimizer or Adam(1e-3)
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"optimizer: expected an optimizer such as culpa.Adam(1e-3), "
+                f"got {_checks.describe(optimizer)}"
+            )
+        self.callbacks = _as_callbacks(callbacks)
+
+        # Everything is checked before the model is touched (but for a model that is not built yet:
+        # it learns its input size here, and fit takes that back where a later check fails).
+        x = data.check_x(X, model.input_size, model.dtype, finite=False)
+        if model.input_size is None:
+            model._build(x.shape[1])
+        self.examples = Examples(model, x, y, sample_weight)
+        by_class = data.class_weights(
+            class_weight, self.examples.targets, model.loss, model.output_size
+        )
+        if by_class is not None:
+            own = self.examples.weights
+            self.examples.weights = by_class if own is None else own * by_class
+            data.check_weights("class_weight", self.examples.weights, len(x))
+        self.rows, held_out = _split_rows(model, len(x), rows, split, validation_data)
+        self.validation: Examples | None = None
+        self._validation_core: _core.Examples | None = None
+        if held_out is not None:
+            self.validation = _take_rows(model, self.examples, held_out)
+        elif validation_data is not None:
+            self.validation = _validation_examples(model, validation_data)
+        if self.stopping is not None:
+            self.monitor = self._checked_monitor(self.stopping)
+        else:
+            self.monitor = "val_loss" if self.validation is not None else "loss"
+
+        self.model = model
+        self.core = model._built()
+        self.optimizer = optimizer
+        model.optimizer = optimizer
+        self.core.set_optimizer(optimizer._core())
+        n = len(self.rows) if self.rows is not None else len(x)
+        self.shuffle = bool(shuffle)
+        self.offsets = np.append(np.arange(0, n, batch_size), n).astype(np.int64)
+        self.steps_per_epoch = len(self.offsets) - 1
+        self.total_steps = self.steps_per_epoch * self.epochs
+        self.n_examples = n
+        if self.validation is not None:
+            self._validation_core = self.validation.core()
+        self._score_scale = (
+            self.examples.score_scale(self.rows) if self.examples.metric == "r2" else None
+        )
+
+        self.history = History()
+        model.history = self.history
+        self.epoch = 0
+        self.step = 0
+        self._in_epoch = 0
+        self._stop: str | None = None
+        self._begun = model._snapshot(moments=isinstance(x, np.memmap))
+        self._best: NDArray[Any] | None = None
+        self._best_value: float | None = None
+        self._waited = 0
+        self.reporter: Reporter = make_reporter(verbose, self)
+        self._pending: tuple[_core.Job, int] | None = None
+        for callback in self.callbacks:
+            callback.on_fit_begin(self)
+
+    def _checked_monitor(self, stopping: EarlyStopping) -> str:
+        metric = self.examples.metric
+        keys = ["loss", metric]
+        if self.validation is not None:
+            keys += ["val_loss", f"val_{metric}"]
+        if stopping.monitor is None:
+            return "val_loss" if self.validation is not None else "loss"
+        return _checks.choice("monitor", stopping.monitor, keys)
+
+    # The chunks
+
+    def next_job(self) -> _core.Job | None:
+        """Return the next chunk, or None once training has ended."""
+        if self._stop is not None or self.epoch >= self.epochs or self.steps_per_epoch == 0:
+            return None
+        if self._in_epoch == 0:
+            self._begin_epoch()
+        first, end = self._in_epoch, self.steps_per_epoch
+        for callback in self.callbacks:
+            if callback.every:  # stop exactly where it runs next
+                to_next = callback.every - self.step % callback.every
+                end = min(end, first + to_next)
+        return _core.Job(
+            self._epoch_examples,
+            offsets=self.offsets[first : end + 1],
+            learning_rates=self._rates[first:end],
+            clip_norm=self.clip_norm,
+            seconds=CHUNK_SECONDS,
+            losses=self._sums[0, first:end],
+            weight_sums=self._sums[1, first:end],
+            scores=self._sums[2, first:end],
+        )
+
+    def _begin_epoch(self) -> None:
+        model = self.model
+        order = self.rows
+        if self.shuffle:
+            shuffled = _core.permutation(self.n_examples, model.seed, model._member, model._epochs)
+            order = shuffled if self.rows is None else self.rows[shuffled]
+        self._epoch_examples = _core.Examples(
+            self.examples.x,
+            weights=self.examples.weights,
+            order=order,
+            score_scale=self._score_scale,
+            **self.examples.targets.keywords(),
+        )
+        steps = np.arange(self.steps_per_epoch, dtype=np.float64)
+        factors = self.schedule.factors(
+            steps + self.epoch * self.steps_per_epoch,
+            self.total_steps,
+            model._epochs + steps / self.steps_per_epoch,
+        )
+        self._rates = np.ascontiguousarray(self.optimizer.learning_rate * np.asarray(factors))
+        self._sums = np.zeros((3, self.steps_per_epoch))
+        self._epoch_began = time.perf_counter()
+
+    def take(self, result: tuple[int, str, int]) -> None:
+        """Take note of what a chunk did; run what is due."""
+        done, stop, row = result
+        self._in_epoch += done
+        self.step += done
+        if stop == "not_finite":
+            self.model._restore(self._begun)
+            self.examples.raise_not_finite(row)
+        if stop == "diverged":
+            self._diverge()
+        for callback in self.callbacks:
+            if callback.every and done and self.step % callback.every == 0:
+                callback.on_step(self)
+        if self._in_epoch == self.steps_per_epoch:
+            self._end_epoch()
+        self.reporter.update()
+
+    def running(self) -> tuple[float, float]:
+        """Return loss and metric of the current epoch so far."""
+        loss, weight, score = self._sums[:, : self._in_epoch].sum(axis=1)
+        if weight == 0:
+            return math.nan, math.nan
+        if self.examples.metric == "r2":  # scaled to the part of the epoch that is done
+            score *= self.n_examples / max(self.offsets[self._in_epoch], 1)
+        return loss / weight, self.examples.score(score, weight)
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the current epoch that is done."""
+        return self._in_epoch / max(self.steps_per_epoch, 1)
+
+    def stop(self, reason: str = "callback") -> None:
+        """Ask training to end after the current chunk."""
+        self._stop = reason
+
+    def _end_epoch(self) -> None:
+        trained = time.perf_counter()
+        loss, metric = self.running()
+        row = {"loss": loss, self.examples.metric: metric}
+        if self.validation is not None and self._validation_core is not None:
+            measured = self.validation.evaluate(self.core, self._validation_core)
+            row |= {f"val_{key}": value for key, value in measured.items()}
+        row["learning_rate"] = float(self._rates[-1])
+        row["seconds"] = time.perf_counter() - self._epoch_began
+        row["examples_per_second"] = self.n_examples / max(trained - self._epoch_began, 1e-9)
+        self.history.append(row)
+        self._note_best(row[self.monitor])
+        self.model._epochs += 1
+        for callback in self.callbacks:
+            callback.on_epoch_end(self)
+        self.reporter.epoch_end(row)
+        self.epoch += 1
+        self._in_epoch = 0
+
+    def _note_best(self, value: float) -> None:
+        rule = self.stopping or EarlyStopping()
+        if rule.better(self.monitor, value, self._best_value):
+            self._best_value = value
+            self._best = self.core.parameters().copy()
+            self.history.best_epoch = self.history.epochs - 1
+            self._waited = 0
+        else:
+            self._waited += 1
+            if self.stopping is not None and self._waited >= self.stopping.patience:
+                self.stop("early stopping")
+
+    def _diverge(self) -> None:
+        kept = "those it had before fit"
+        if self._best is not None:
+            self.core.set_parameters(self._best)
+            kept = f"those of its best epoch, {self.history.best_epoch}"
+        else:
+            self.model._restore(self._begun)
+        self.model._forget_moments()
+        raise DivergedError(
+            f"the loss became NaN or infinite in epoch {self.epoch}, step {self._in_epoch} of "
+            f"{self.steps_per_epoch}; the model keeps its weights: {kept}. Lower the learning rate "
+            f"(now {self._rates[min(self._in_epoch, len(self._rates) - 1)]:g}), scale the inputs "
+            "(input_scale) or pass clip_norm=1.0"
+        )
+
+    def finish(self) -> History:
+        """Put back the best weights where asked; say why training ended."""
+        self.history.stopped = self._stop
+        if self.stopping is not None and self.stopping.restore_best and self._best is not None:
+            self.core.set_parameters(self._best)
+        return self.history
+
+    def close(self) -> None:
+        """Run what runs however training ended."""
+        self.reporter.close()
+        for callback in self.callbacks:
+            callback.on_fit_end(self)
+
+
+def run(training: Training) -> History:
+    """Work through a training's chunks."""
+    try:
+        while (job := training.next_job()) is not None:
+            training.take(training.core.train(job))
+    except KeyboardInterrupt:
+        training.history.stopped = "interrupted"
+        raise
+    else:
+        return training.finish()
+    finally:
+        training.close()
+
+
+def run_side_by_side(trainings: Sequence[Training]) -> list[History]:
+    """Work through several trainings at once, a model a thread."""
+    try:
+        while True:
+            jobs = [(t, job) for t in trainings if (job := t.next_job()) is not None]
+            if not jobs:
+                break
+            results = _core.train_side_by_side([t.core for t, _ in jobs], [job for _, job in jobs])
+            for (training, _), result in zip(jobs, results, strict=True):
+                training.take(result)
+    except KeyboardInterrupt:
+        for training in trainings:
+            training.history.stopped = "interrupted"
+        raise
+    else:
+        return [training.finish() for training in trainings]
+    finally:
+        for training in trainings:
+            training.close()
+
+
+def _as_early_stopping(value: EarlyStopping | int | bool | None) -> EarlyStopping | None:
+    if value is None or value is False:
+        return None
+    if value is True:
+        return EarlyStopping()
+    if isinstance(value, EarlyStopping):
+        return value
+    return EarlyStopping(patience=_checks.integer("early_stopping", value, 1))
+
+
+def _as_callbacks(value: Any) -> list[Callback]:
+    given = [value] if isinstance(value, Callback) or callable(value) else list(value or ())
+    result: list[Callback] = []
+    for item in given:
+        if isinstance(item, Callback):
+            if item.every is not None:
+                _checks.integer("every", item.every, 1)
+            result.append(item)
+        elif callable(item):
+            result.append(_FunctionCallback(item))
+        else:
+            raise TypeError(
+                f"callbacks: expected functions or culpa.Callback objects, "
+                f"got {_checks.describe(item)}"
+            )
+    return result
+
+
+def _split_rows(
+    model: Sequential, n: int, rows: Any, split: float, validation_data: Any
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
+    """Return the rows to train on (None: all) and those held out (None: none)."""
+    if rows is not None:
+        rows = np.ascontiguousarray(rows, dtype=np.int64)
+        if rows.ndim != 1 or rows.size == 0 or rows.min() < 0 or rows.max() >= n:
+            raise ValueError(f"rows: expected row indices 0 to {n - 1}, got {_checks.describe(rows)}")
+    if split == 0.0:
+        return rows, None
+    if validation_data is not None:
+        raise ValueError("validation_split: expected 0 beside validation_data; pass only one")
+    base = np.arange(n, dtype=np.int64) if rows is None else rows
+    held = round(split * len(base))
+    if held == 0 or held == len(base):
+        raise ValueError(
+            f"validation_split: expected a part of the {len(base)} rows, got {split:g}, which is "
+            f"{held} of them"
+        )
+    shuffled = base[_core.permutation(len(base), model.seed, model._member, 2**32 - 1)]
+    return np.sort(shuffled[held:]), np.sort(shuffled[:held])
+
+
+def _take_rows(model: Sequential, examples: Examples, rows: NDArray[np.int64]) -> Examples:
+    weights = None if examples.weights is None else examples.weights[rows]
+    targets = examples.targets
+    y = targets.labels if targets.labels is not None else targets.values
+    assert y is not None
+    return Examples(model, examples.x[rows], y[rows], weights, " (validation part)")
+
+
+def _validation_examples(model: Sequential, value: Any) -> Examples:
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
+        raise TypeError(
+            "validation_data: expected a tuple (X, y) or (X, y, sample_weight), "
+            f"got {_checks.describe(value)}"
+        )
+    return Examples(model, value[0], value[1], value[2] if len(value) == 3 else None, " (validation)")
