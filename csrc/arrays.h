@@ -60,8 +60,7 @@ inline Source source(const py::array &array, const char *name, std::size_t colum
 }
 
 // One dimension of exactly this type and length, contiguous.
-template <class T>
-const T *vector(const py::array &array, const char *name, std::size_t length) {
+template <class T> const T *vector(const py::array &array, const char *name, std::size_t length) {
   if (!py::isinstance<py::array_t<T>>(array) || array.ndim() != 1 ||
       static_cast<std::size_t>(array.shape(0)) != length ||
       (length > 1 && array.strides(0) != static_cast<py::ssize_t>(sizeof(T))))

@@ -29,8 +29,8 @@ void through_activation(const Layer &layer, Matrix<T> hidden, Matrix<T> slopes, 
 
 template <class T>
 void backward(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
-              const Block &block, const Crew &crew, Schedule schedule,
-              const Matrix<T> *input_delta, const T *first_weights) {
+              const Block &block, const Crew &crew, Schedule schedule, const Matrix<T> *input_delta,
+              const T *first_weights) {
   const auto &k = active<T>();
   const auto panel = k.panel;
   const bool by_rows = schedule == Schedule::rows;

@@ -1,5 +1,6 @@
 // The door: checks arrays, releases the GIL, calls in. No maths.
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #include <memory>
 #include <mutex>
@@ -20,9 +21,9 @@ namespace {
 using namespace pybind11::literals;
 
 // Names in the order of the enumerations in kernels.h.
-constexpr const char *activation_names[] = {"identity", "relu",      "leaky_relu", "elu",
-                                            "selu",     "gelu",      "gelu_tanh",  "silu",
-                                            "mish",     "tanh",      "sigmoid",    "softplus"};
+constexpr const char *activation_names[] = {"identity", "relu", "leaky_relu", "elu",
+                                            "selu",     "gelu", "gelu_tanh",  "silu",
+                                            "mish",     "tanh", "sigmoid",    "softplus"};
 constexpr const char *loss_names[] = {
     "cross_entropy", "binary_cross_entropy", "mse", "mae", "huber", "poisson", "quantile"};
 constexpr const char *rule_names[] = {"sgd", "adam", "rmsprop"};
@@ -110,8 +111,7 @@ struct JobArrays {
     job.steps = static_cast<std::size_t>(learning_rates.size());
     job.learning_rates = vector<double>(learning_rates, "learning_rates", job.steps);
     job.offsets = vector<std::int64_t>(offsets, "offsets", job.steps + 1);
-    const auto length =
-        examples.order ? static_cast<std::size_t>(examples.order->size()) : rows;
+    const auto length = examples.order ? static_cast<std::size_t>(examples.order->size()) : rows;
     for (std::size_t i = 0; i <= job.steps; ++i)
       if (job.offsets[i] < (i ? job.offsets[i - 1] : 0) ||
           static_cast<std::size_t>(job.offsets[i]) > length)
@@ -133,7 +133,9 @@ struct JobArrays {
   }
 };
 
-py::tuple give(const TrainResult &result) {
+using Given = py::typing::Tuple<py::int_, py::str, py::int_>;
+
+Given give(const TrainResult &result) {
   return py::make_tuple(result.steps, stop_names[static_cast<int>(result.stop)],
                         result.row == no_row ? py::ssize_t{-1}
                                              : static_cast<py::ssize_t>(result.row));
@@ -145,8 +147,9 @@ py::ssize_t give_row(std::size_t row) {
 
 // A read-only array over the core's own memory, which `owner` keeps alive.
 template <class T>
-py::array_t<T> read_only(std::vector<std::size_t> shape, const T *data, const py::object &owner) {
-  py::array_t<T> array(std::move(shape), data, owner);
+py::array_t<T> read_only(const std::vector<std::size_t> &shape, const T *data,
+                         const py::object &owner) {
+  py::array_t<T> array(shape, data, owner);
   array.attr("setflags")("write"_a = false);
   return array;
 }
@@ -168,7 +171,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
            "input_scale"_a, "input_dropout"_a, "seed"_a, "member"_a)
       .def(
           "parameters",
-          [](py::object self) {
+          [](const py::object &self) {
             M &model = self.cast<M &>();
             return read_only<T>({model.parameters.values.size()}, model.parameters.values.data(),
                                 self);
@@ -176,7 +179,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "The flat parameter vector, a read-only view.")
       .def(
           "weight",
-          [](py::object self, std::size_t i) {
+          [](const py::object &self, std::size_t i) {
             M &model = self.cast<M &>();
             const Layer &layer = layer_at(model, i);
             return read_only<T>({layer.inputs, layer.outputs},
@@ -185,7 +188,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "layer"_a, "A layer's weights (inputs, outputs), a read-only view.")
       .def(
           "bias",
-          [](py::object self, std::size_t i) {
+          [](const py::object &self, std::size_t i) {
             M &model = self.cast<M &>();
             const Layer &layer = layer_at(model, i);
             return read_only<T>({layer.outputs}, model.parameters.values.data() + layer.bias, self);
@@ -195,6 +198,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "offsets",
           [](const M &model) {
             std::vector<std::pair<std::size_t, std::size_t>> offsets;
+            offsets.reserve(model.network.layers.size());
             for (const Layer &layer : model.network.layers)
               offsets.emplace_back(layer.weight, layer.bias);
             return offsets;
@@ -220,7 +224,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "optimizer"_a, "Moments start afresh where the optimizer differs from the last.")
       .def(
           "moments",
-          [](const M &model) {
+          [](const M &model) -> py::typing::Tuple<py::array_t<T>, py::array_t<T>, py::int_> {
             const auto copy = [](const Buffer<T> &from) {
               py::array_t<T> to(static_cast<py::ssize_t>(from.size()));
               std::copy_n(from.data(), from.size(), to.mutable_data());
@@ -278,7 +282,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
              bool gradient) {
             const Examples examples = arrays.view(model);
             const std::size_t rows = examples.x.rows;
-            py::dict answer;
+            py::typing::Dict<py::str, py::object> answer;
             BlameOut<T> out;
             py::array_t<double> losses(static_cast<py::ssize_t>(rows));
             out.losses = losses.mutable_data();
@@ -324,7 +328,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "gradient"_a = false, "The walk of a step without the update, and what is asked of it.")
       .def(
           "predict",
-          [](M &model, const py::array &x, bool classes) {
+          [](M &model, const py::array &x, bool classes) -> py::typing::Tuple<py::array, py::int_> {
             const Examples examples{source(x, "x", model.network.inputs()), {}};
             const std::size_t rows = examples.x.rows;
             PredictOut<T> out;
@@ -332,11 +336,11 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             if (classes) {
               py::array_t<std::int64_t> array(static_cast<py::ssize_t>(rows));
               out.classes = array.mutable_data();
-              answer = array;
+              answer = std::move(array);
             } else {
               auto array = make_array<T>(rows, model.network.outputs());
               out.logits = array.mutable_data();
-              answer = array;
+              answer = std::move(array);
             }
             std::size_t bad = no_row;
             {
@@ -352,7 +356,8 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "The outputs (n, outputs) or the class of each row; and a row that is not finite, or -1.")
       .def(
           "evaluate",
-          [](M &model, const ExampleArrays &arrays) {
+          [](M &model, const ExampleArrays &arrays)
+              -> py::typing::Tuple<py::array_t<double>, py::array_t<double>, py::int_> {
             const Examples examples = arrays.view(model);
             const std::size_t rows = examples.x.rows;
             py::array_t<double> losses(static_cast<py::ssize_t>(rows));
@@ -388,11 +393,12 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
         {
           const py::gil_scoped_release release;
           std::vector<std::unique_lock<std::shared_mutex>> locks;
+          locks.reserve(models.size());
           for (M *model : models)
             locks.emplace_back(model->guard);
           train_side_by_side(models, jobs, results, num_threads(), on_signals);
         }
-        py::list answer;
+        py::typing::List<Given> answer;
         for (const TrainResult &result : results) {
           if (result.stop == Stop::interrupted)
             raise_pending();
@@ -420,8 +426,8 @@ void bind_descriptions(py::module_ &m) {
                               scikit_learn};
            }),
            "rule"_a, py::kw_only(), "beta_1"_a = 0.9, "beta_2"_a = 0.999, "epsilon"_a = 1e-8,
-           "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false,
-           "decoupled"_a = false, "decay_per_example"_a = false, "scikit_learn"_a = false);
+           "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false, "decoupled"_a = false,
+           "decay_per_example"_a = false, "scikit_learn"_a = false);
 
   py::class_<ExampleArrays>(m, "Examples", "Arrays of examples, one row each.")
       .def(py::init<py::array, std::optional<py::array>, std::optional<py::array>,
@@ -445,7 +451,7 @@ void bind_random(py::module_ &m) {
          std::size_t member) {
         const bool normal = kind == "normal";
         if (!normal && kind != "uniform")
-          throw py::value_error("kind: expected \"uniform\" or \"normal\"");
+          throw py::value_error(R"(kind: expected "uniform" or "normal")");
         py::array_t<double> array(static_cast<py::ssize_t>(n));
         double *to = array.mutable_data();
         Sequence sequence(seed, Purpose::initial_weights, layer, member);
@@ -469,16 +475,15 @@ void bind_random(py::module_ &m) {
       },
       "n"_a, "seed"_a, "member"_a, "epoch"_a, "The order of an epoch: 0 to n - 1, shuffled.");
   m.def(
-      "philox",
-      [](const Words &counter, std::uint64_t key) { return philox(counter, key); }, "counter"_a,
-      "key"_a, "Philox4x32-10, for tests.");
+      "philox", [](const Words &counter, std::uint64_t key) { return philox(counter, key); },
+      "counter"_a, "key"_a, "Philox4x32-10, for tests.");
 }
 
 } // namespace
 } // namespace culpa
 
-// Thread safety without the GIL: models carry a lock of their own, the team a mutex, and nothing else
-// is shared.
+// Thread safety without the GIL: models carry a lock of their own, the team a mutex, and nothing
+// else is shared.
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   using namespace culpa;
   m.doc() = "Culpa's core: see csrc/ in the repository.";
@@ -501,8 +506,9 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
                                            : find_not_finite<float>(rows, num_threads()));
       },
       "x"_a, "dtype"_a, "The first row with a value that is not finite in that dtype, or -1.");
-  m.def("instruction_set", [] { return std::string(kernels::table().name); },
-        "The instruction set in use.");
+  m.def(
+      "instruction_set", [] { return std::string(kernels::table().name); },
+      "The instruction set in use.");
   m.def(
       "instruction_sets",
       [] {

@@ -23,12 +23,12 @@ template <class T> double row_squares(Matrix<T> matrix, std::size_t row) {
   double total = 0;
   for (std::size_t j = 0; j < matrix.columns; j += panel)
     total += active<T>().sum_of_squares(matrix.data + j / panel * matrix.stride + row * panel,
-                                         std::min(panel, matrix.columns - j));
+                                        std::min(panel, matrix.columns - j));
   return total;
 }
 
-// ||g_i||^2 = sum over layers of ||delta_i||^2 (||h_i||^2 + 1): the gradient of an example's weights
-// is an outer product (Goodfellow 2015, "Efficient per-example gradient computations").
+// ||g_i||^2 = sum over layers of ||delta_i||^2 (||h_i||^2 + 1): the gradient of an example's
+// weights is an outer product (Goodfellow 2015, "Efficient per-example gradient computations").
 template <class T>
 double gradient_norm(const Network &network, const Workspace<T> &space, std::size_t row) {
   double total = 0;
@@ -58,9 +58,13 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
     first_weights = Buffer<T>(first.outputs * down * panel);
     input_storage = Buffer<T>(down * input_delta.stride);
     input_delta.data = input_storage.data();
-    active<T>().pack({model.parameters.values.data() + first.weight, first.inputs, first.outputs,
-                       {0, first.inputs}, {0, first.outputs}, forward_copy.data(),
-                       first_weights.data()});
+    active<T>().pack({model.parameters.values.data() + first.weight,
+                      first.inputs,
+                      first.outputs,
+                      {0, first.inputs},
+                      {0, first.outputs},
+                      forward_copy.data(),
+                      first_weights.data()});
   }
 
   double weights = 0;

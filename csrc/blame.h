@@ -11,11 +11,11 @@ namespace culpa {
 
 // Where the answers go; what is nullptr (or empty) is not computed. Row-major arrays.
 template <class T> struct BlameOut {
-  double *losses = nullptr;  // (rows)
-  std::vector<T *> nodes;    // per layer: (rows, outputs), dL_i/dz
-  T *inputs = nullptr;       // (rows, inputs), dL_i/dx of the raw inputs
+  double *losses = nullptr;   // (rows)
+  std::vector<T *> nodes;     // per layer: (rows, outputs), dL_i/dz
+  T *inputs = nullptr;        // (rows, inputs), dL_i/dx of the raw inputs
   double *examples = nullptr; // (rows): the norm of each example's own gradient
-  T *gradient = nullptr;     // flat: the gradient of the batch loss
+  T *gradient = nullptr;      // flat: the gradient of the batch loss
 };
 
 // Walks all positions [0, rows) without dropout. Only the gradient knows the examples' weights.
@@ -25,7 +25,7 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
 
 // What predict writes, any of them nullptr. With targets in the examples, losses and scores too.
 template <class T> struct PredictOut {
-  T *logits = nullptr;            // (rows, outputs)
+  T *logits = nullptr;             // (rows, outputs)
   std::int64_t *classes = nullptr; // (rows): the first greatest output
   double *losses = nullptr, *scores = nullptr;
 };

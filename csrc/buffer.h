@@ -36,7 +36,7 @@ public:
 
 private:
   static constexpr std::align_val_t alignment{64};
-  static constexpr std::size_t max_size = (std::size_t(1) << 48U) / sizeof(T);
+  static constexpr std::size_t max_size = (std::size_t{1} << 48U) / sizeof(T);
   T *data_ = nullptr;
   std::size_t size_ = 0;
 };

@@ -30,7 +30,7 @@ Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t 
   const auto n_rows = static_cast<double>(rows);
   const double work = network.flops() * (trains ? 1 : 1.0 / 3) * n_rows / flops_per_second;
   std::size_t widest = 0;
-  double values = static_cast<double>(network.inputs()); // per row that other threads read
+  auto values = static_cast<double>(network.inputs()); // per row that other threads read
   for (const Layer &layer : network.layers) {
     widest = std::max(widest, layer.outputs);
     values += 2 * static_cast<double>(layer.outputs);
@@ -60,14 +60,14 @@ Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t 
 
 namespace {
 
-// A row of a source, side by side: the row itself, or a copy where its columns are strided or unaligned.
+// A row of a source, side by side: the row itself, or a copy where its columns are strided or
+// unaligned.
 const void *whole_row(const Source &source, std::size_t row, std::vector<std::byte> &copy) {
   const std::size_t size = item_size(source.dtype);
   const auto *first = static_cast<const std::byte *>(source.data) +
                       static_cast<std::ptrdiff_t>(row) * source.row_stride;
   const bool aligned = reinterpret_cast<std::uintptr_t>(first) % size == 0;
-  if (aligned &&
-      (source.columns <= 1 || source.column_stride == static_cast<std::ptrdiff_t>(size)))
+  if (aligned && (source.columns <= 1 || source.column_stride == static_cast<std::ptrdiff_t>(size)))
     return first;
   copy.resize(source.columns * size);
   for (std::size_t j = 0; j < source.columns; ++j)
@@ -82,17 +82,16 @@ void drop(Matrix<T> values, T *slopes, Range rows, Range some_panels, double rat
   const auto panel = active<T>().panel;
   const auto threshold = static_cast<std::uint32_t>(std::min(rate * 0x1p32, 0x1.fffffffep31));
   for (std::size_t p = some_panels.begin; p < some_panels.end; ++p)
-    active<T>().dropout({values.data + p * values.stride,
-                          slopes ? slopes + p * values.stride : nullptr,
-                          rows,
-                          draw.first_row,
-                          static_cast<std::uint32_t>(p * panel),
-                          threshold,
-                          static_cast<T>(1 / (1 - rate)),
-                          {static_cast<std::uint32_t>(draw.seed),
-                           static_cast<std::uint32_t>(draw.seed >> 32U)},
-                          {static_cast<std::uint32_t>(draw.step),
-                           stream(Purpose::dropout, matrix, draw.member)}});
+    active<T>().dropout(
+        {values.data + p * values.stride,
+         slopes ? slopes + p * values.stride : nullptr,
+         rows,
+         draw.first_row,
+         static_cast<std::uint32_t>(p * panel),
+         threshold,
+         static_cast<T>(1 / (1 - rate)),
+         {static_cast<std::uint32_t>(draw.seed), static_cast<std::uint32_t>(draw.seed >> 32U)},
+         {static_cast<std::uint32_t>(draw.step), stream(Purpose::dropout, matrix, draw.member)}});
 }
 
 } // namespace
@@ -106,7 +105,7 @@ std::size_t gather(const Source &source, const Examples &examples, Range positio
   for (std::size_t i = positions.begin; i < positions.end; ++i) {
     const std::size_t row = examples.row(i);
     if (!active<T>().gather(source.dtype, whole_row(source, row, copy), source.columns, scale,
-                             to.data + (i - first) * panel, to.stride) &&
+                            to.data + (i - first) * panel, to.stride) &&
         bad == no_row)
       bad = row;
   }
@@ -122,7 +121,7 @@ std::size_t gather_rows(const Source &source, const Examples &examples, Range po
   for (std::size_t i = positions.begin; i < positions.end; ++i, to += source.columns) {
     const std::size_t row = examples.row(i);
     if (!active<T>().gather(source.dtype, whole_row(source, row, copy), source.columns, T(1),
-                             padded.data(), panel) &&
+                            padded.data(), panel) &&
         bad == no_row)
       bad = row;
     std::copy_n(padded.data(), source.columns, to);
@@ -196,11 +195,10 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
 
   const Matrix<T> outputs = space.hidden.back();
   active<T>().loss({network.loss, static_cast<T>(network.loss_parameter), outputs.data,
-                     outputs.stride, mine, network.outputs(),
-                     examples.y.labels ? space.labels.data() : nullptr, space.targets.data(),
-                     space.delta.back().data, space.losses.data(), space.scores.data(),
-                     examples.score_scale,
-                     space.scratch.data() + crew.index * space.scratch_size});
+                    outputs.stride, mine, network.outputs(),
+                    examples.y.labels ? space.labels.data() : nullptr, space.targets.data(),
+                    space.delta.back().data, space.losses.data(), space.scores.data(),
+                    examples.score_scale, space.scratch.data() + crew.index * space.scratch_size});
   bool finite = true;
   for (std::size_t r = mine.begin; r < mine.end; ++r)
     finite = finite && std::isfinite(space.losses[r]);

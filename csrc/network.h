@@ -1,5 +1,6 @@
-// A network is shapes only: what its layers are, and where each array lies in the one flat parameter
-// vector. Every array begins on a cache line; the gaps hold zeros, and so do their gradients.
+// A network is shapes only: what its layers are, and where each array lies in the one flat
+// parameter vector. Every array begins on a cache line; the gaps hold zeros, and so do their
+// gradients.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +14,8 @@ namespace culpa {
 struct Layer {
   std::size_t inputs = 0, outputs = 0;
   Activation activation = Activation::identity;
-  double alpha = 0;    // leaky_relu's slope, elu's scale
-  double dropout = 0;  // of this layer's outputs, while training
+  double alpha = 0;                 // leaky_relu's slope, elu's scale
+  double dropout = 0;               // of this layer's outputs, while training
   std::size_t weight = 0, bias = 0; // offsets into the parameters
 };
 

@@ -25,8 +25,8 @@ template <class T>
 void Parameters<T>::repack(const Layer &layer, std::size_t index, Range inputs, Range outputs) {
   const Copies &copy = copies[index];
   kernels::active<T>().pack({values.data() + layer.weight, layer.inputs, layer.outputs, inputs,
-                              outputs, packed.data() + copy.forward,
-                              copy.backward == none ? nullptr : packed.data() + copy.backward});
+                             outputs, packed.data() + copy.forward,
+                             copy.backward == none ? nullptr : packed.data() + copy.backward});
 }
 
 template <class T> void Parameters<T>::repack_bias(const Layer &layer, std::size_t index) {

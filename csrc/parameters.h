@@ -36,7 +36,7 @@ struct Optimizer {
   Rule rule = Rule::adam;
   double beta_1 = 0.9, beta_2 = 0.999, epsilon = 1e-8, momentum = 0, weight_decay = 0;
   bool nesterov = false;
-  bool decoupled = false;        // weight decay beside the gradient: AdamW
+  bool decoupled = false;         // weight decay beside the gradient: AdamW
   bool decay_per_example = false; // weight decay is divided by the batch's sum of weights
   // scikit-learn's conventions: epsilon outside Adam's bias correction, momentum that holds steps.
   bool scikit_learn = false;

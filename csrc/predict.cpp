@@ -79,9 +79,18 @@ std::size_t predict_block(const Model<T> &model, const Examples &examples, Range
       const std::size_t row = gather_rows(examples.y.values, examples, rows, targets.data());
       bad = bad == no_row ? row : bad;
     }
-    k.loss({network.loss, static_cast<T>(network.loss_parameter), x.data, x.stride, {0, count},
-            outputs, examples.y.labels ? labels.data() : nullptr, targets.data(), nullptr,
-            out.losses + rows.begin, out.scores + rows.begin, examples.score_scale,
+    k.loss({network.loss,
+            static_cast<T>(network.loss_parameter),
+            x.data,
+            x.stride,
+            {0, count},
+            outputs,
+            examples.y.labels ? labels.data() : nullptr,
+            targets.data(),
+            nullptr,
+            out.losses + rows.begin,
+            out.scores + rows.begin,
+            examples.score_scale,
             space.scratch.data()});
   }
   return bad;
@@ -98,6 +107,7 @@ std::size_t predict(const Model<T> &model, const Examples &examples, std::size_t
   if (blocks > 1)
     plan = make_plan(model.network, rows, Walk::predict, std::min(threads, blocks));
   std::vector<PredictSpace<T>> spaces;
+  spaces.reserve(plan.threads);
   for (std::size_t i = 0; i < plan.threads; ++i)
     spaces.emplace_back(model.network, height);
   std::atomic<std::size_t> next{0}, bad{no_row};

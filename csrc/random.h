@@ -1,6 +1,6 @@
 // Random numbers without state: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as
-// easy as 1, 2, 3") maps (key, counter) to 128 bits. Every draw names what it is for, so it does not
-// depend on threads, on blocks, or on what was drawn before.
+// easy as 1, 2, 3") maps (key, counter) to 128 bits. Every draw names what it is for, so it does
+// not depend on threads, on blocks, or on what was drawn before.
 //
 // key = seed; counter = (index / 4, row, step, purpose | layer | member). Index counts single
 // 32-bit numbers: index i is word i % 4 of counter i / 4.
@@ -46,9 +46,10 @@ public:
 
   std::uint64_t bits() {
     if (used_ == 4) {
-      words_ = philox({static_cast<std::uint32_t>(index_), static_cast<std::uint32_t>(index_ >> 32U),
-                       static_cast<std::uint32_t>(step_), stream_},
-                      key_);
+      words_ =
+          philox({static_cast<std::uint32_t>(index_), static_cast<std::uint32_t>(index_ >> 32U),
+                  static_cast<std::uint32_t>(step_), stream_},
+                 key_);
       ++index_;
       used_ = 0;
     }

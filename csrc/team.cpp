@@ -44,6 +44,8 @@ void wait_while(const std::atomic<std::uint32_t> &value, std::uint32_t old) {
 // Flushes denormals to zero while it lives.
 class FlushDenormals {
 public:
+  FlushDenormals(const FlushDenormals &) = delete;
+  FlushDenormals &operator=(const FlushDenormals &) = delete;
 #if defined(__x86_64__)
   FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040U); }
   ~FlushDenormals() { _mm_setcsr(saved_); }
@@ -62,8 +64,6 @@ private:
 #else
   FlushDenormals() = default;
 #endif
-  FlushDenormals(const FlushDenormals &) = delete;
-  FlushDenormals &operator=(const FlushDenormals &) = delete;
 };
 
 struct Worker {

@@ -19,11 +19,12 @@ constexpr double poll_seconds = 0.05;
 // Steps of fewer operations end soon enough by themselves.
 constexpr double long_step = 1e8;
 
-// What the threads of one call share. Written by worker 0 before a barrier or by atomics, read after.
+// What the threads of one call share. Written by worker 0 before a barrier or by atomics, read
+// after.
 struct Shared {
   std::atomic<bool> finite{true};
   std::atomic<std::size_t> bad_row{no_row};
-  bool stop_now = false;  // interrupted: drop the step
+  bool stop_now = false; // interrupted: drop the step
   bool out_of_time = false;
   double weight_sum = 0;
   double scale = 0;
@@ -49,8 +50,8 @@ private:
   Clock::time_point last_ = Clock::now();
 };
 
-// This thread's units: a stretch of the list with its part of the work. The cut moves with the number
-// of threads; the sums do not.
+// This thread's units: a stretch of the list with its part of the work. The cut moves with the
+// number of threads; the sums do not.
 Range own_units(const std::vector<Unit> &units, const Crew &crew) {
   if (crew.size == 1)
     return {0, units.size()};
@@ -81,13 +82,14 @@ double sum(const Buffer<double> &values) {
   return total;
 }
 
-// The row phase and the weight phase of a batch, block by block: error signals, then the gradient of
-// this thread's units, not yet divided by the sum of weights. finish(unit index) is called once a unit's gradient is whole. Gives
-// false, on all threads alike, where the batch must be dropped; ends without a barrier.
+// The row phase and the weight phase of a batch, block by block: error signals, then the gradient
+// of this thread's units, not yet divided by the sum of weights. finish(unit index) is called once
+// a unit's gradient is whole. Gives false, on all threads alike, where the batch must be dropped;
+// ends without a barrier.
 template <class T, class Finish>
 bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
-                const Examples &examples, Range positions, Draw draw, const Crew &crew, Schedule schedule,
-                Range units, Shared &shared, LossSums &sums, Poll *poll,
+                const Examples &examples, Range positions, Draw draw, const Crew &crew,
+                Schedule schedule, Range units, Shared &shared, LossSums &sums, Poll *poll,
                 Finish finish) {
   for (std::size_t begin = positions.begin; begin < positions.end; begin += space.rows) {
     const std::size_t end = std::min(begin + space.rows, positions.end);
@@ -156,23 +158,23 @@ void train_steps(Model<T> &model, const TrainJob &job, const Crew &crew, Schedul
     if (weights > 0) {
       ++moment_steps;
       const double rate = job.learning_rates[step];
-      auto rule =
-          make_rule<T>(model.optimizer, rate, moment_steps, 1 / weights, weights);
+      auto rule = make_rule<T>(model.optimizer, rate, moment_steps, 1 / weights, weights);
       const bool wants_norm = job.clip_norm > 0 || job.norms;
-      const bool whole = walk_batch(
-          network, model.parameters, space, job.examples, batch, draw, crew, schedule, units,
-          shared, sums, poll, [&](std::size_t u) {
-            const Unit &unit = space.units[u];
-            if (job.squares)
-              space.squares[u] = unit.inputs.begin == unit.inputs.end
-                                     ? 0
-                                     : unit_squares(network, model.parameters.values.data(), unit);
-            if (wants_norm)
-              space.norms[u] = unit_squares(network, space.gradient.data(), unit);
-            if (job.clip_norm == 0)
-              update_unit(network, model.parameters, space.gradient.data(), model.moments, rule,
-                          unit);
-          });
+      const bool whole =
+          walk_batch(network, model.parameters, space, job.examples, batch, draw, crew, schedule,
+                     units, shared, sums, poll, [&](std::size_t u) {
+                       const Unit &unit = space.units[u];
+                       if (job.squares)
+                         space.squares[u] =
+                             unit.inputs.begin == unit.inputs.end
+                                 ? 0
+                                 : unit_squares(network, model.parameters.values.data(), unit);
+                       if (wants_norm)
+                         space.norms[u] = unit_squares(network, space.gradient.data(), unit);
+                       if (job.clip_norm == 0)
+                         update_unit(network, model.parameters, space.gradient.data(),
+                                     model.moments, rule, unit);
+                     });
       if (!whole)
         break;
       if (wants_norm) {
@@ -224,8 +226,8 @@ template <class T> void make_room(Model<T> &model, std::size_t rows, std::size_t
         model.network, std::max(rows, model.space ? model.space->rows : 0), threads);
 }
 
-template <class T> void finish(Model<T> &model, const Shared &shared, TrainResult &result,
-                               const TrainJob &job) {
+template <class T>
+void finish(Model<T> &model, const Shared &shared, TrainResult &result, const TrainJob &job) {
   for (std::size_t step = 0; step < result.steps; ++step) {
     const Range batch{static_cast<std::size_t>(job.offsets[step]),
                       static_cast<std::size_t>(job.offsets[step + 1])};

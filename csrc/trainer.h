@@ -41,7 +41,7 @@ struct Interrupt {
 
 struct TrainJob {
   Examples examples;
-  const std::int64_t *offsets = nullptr; // steps + 1 positions in the order, not decreasing
+  const std::int64_t *offsets = nullptr;  // steps + 1 positions in the order, not decreasing
   const double *learning_rates = nullptr; // per step
   std::size_t steps = 0;
   double clip_norm = 0; // 0: none
@@ -78,8 +78,8 @@ struct LossSums {
   bool interrupted = false;
 };
 
-// The second half of a step (blame.h has the first): the optimizer with a given flat gradient. `weight_sum` matters only to
-// decay_per_example.
+// The second half of a step (blame.h has the first): the optimizer with a given flat gradient.
+// `weight_sum` matters only to decay_per_example.
 template <class T>
 void apply(Model<T> &model, const T *gradient, double learning_rate, double weight_sum,
            std::size_t threads);

@@ -37,7 +37,7 @@ void update_unit(const Network &network, Parameters<T> &parameters, const T *gra
   };
   stretches(network, unit, [&](std::size_t offset, std::size_t length) {
     active<T>().update(own, parameters.values.data() + offset, gradient + offset,
-                        at(moments.first, offset), at(moments.second, offset), length);
+                       at(moments.first, offset), at(moments.second, offset), length);
   });
   if (bias)
     parameters.repack_bias(layer, unit.layer);
@@ -45,8 +45,7 @@ void update_unit(const Network &network, Parameters<T> &parameters, const T *gra
     parameters.repack(layer, unit.layer, unit.inputs, unit.outputs);
 }
 
-template <class T>
-double unit_squares(const Network &network, const T *values, const Unit &unit) {
+template <class T> double unit_squares(const Network &network, const T *values, const Unit &unit) {
   double total = 0;
   stretches(network, unit, [&](std::size_t offset, std::size_t length) {
     total += active<T>().sum_of_squares(values + offset, length);

@@ -67,8 +67,8 @@ void forward_layer(const Parameters<T> &parameters, const Layer &layer, std::siz
                    Matrix<T> x, Matrix<T> h, T *slopes, Range rows, Range panels,
                    const Draw *dropout);
 
-// Guess: inputs, every layer, the loss and its derivative, for this thread's rows. Gives false where
-// a loss is not finite; `bad_row` receives a row of the source that holds NaN or infinity.
+// Guess: inputs, every layer, the loss and its derivative, for this thread's rows. Gives false
+// where a loss is not finite; `bad_row` receives a row of the source that holds NaN or infinity.
 template <class T>
 bool forward(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
              const Block &block, const Crew &crew, Schedule schedule,
@@ -108,7 +108,6 @@ template <class T>
 void update_unit(const Network &network, Parameters<T> &parameters, const T *gradient,
                  Moments<T> &moments, const kernels::UpdateRule<T> &rule, const Unit &unit);
 
-template <class T>
-double unit_squares(const Network &network, const T *values, const Unit &unit);
+template <class T> double unit_squares(const Network &network, const T *values, const Unit &unit);
 
 } // namespace culpa

@@ -13,7 +13,9 @@ std::size_t padded_rows(std::size_t rows, std::size_t row_bytes) {
   return (rows + period - 15) / period * period + 15;
 }
 
-std::size_t padded(std::size_t columns, std::size_t panel) { return panels(columns, panel) * panel; }
+std::size_t padded(std::size_t columns, std::size_t panel) {
+  return panels(columns, panel) * panel;
+}
 
 constexpr std::size_t unit_outputs = 512;
 

@@ -15,8 +15,8 @@ namespace culpa {
 // the network's shape alone, so that the bits do not depend on threads or memory.
 std::size_t rows_per_block(const Network &network, std::size_t item_size);
 
-// A piece of the weights whose gradient one thread sums: at most a panel of inputs by some panels of
-// outputs. No inputs: the layer's bias.
+// A piece of the weights whose gradient one thread sums: at most a panel of inputs by some panels
+// of outputs. No inputs: the layer's bias.
 struct Unit {
   std::size_t layer;
   Range inputs, outputs;
@@ -38,7 +38,7 @@ template <class T> struct Workspace {
   Buffer<T> targets;
   Buffer<T> scratch; // per thread: see LossRows
   std::size_t scratch_size;
-  Buffer<T> gradient;             // flat, the sum over the batch
+  Buffer<T> gradient;            // flat, the sum over the batch
   Buffer<double> squares, norms; // per unit: sums of squared weights and gradients
 
 private:

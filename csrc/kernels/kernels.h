@@ -114,12 +114,12 @@ template <class T> struct DropoutPanel {
 
 template <class T> struct UpdateRule {
   Rule rule;
-  T gradient_scale;  // the gradient counts times this: 1 / sum of weights, clipping
-  T l2;              // added to the gradient: l2 * parameter
-  T shrink;          // the parameter counts times this first: decoupled decay
-  T rate;            // learning rate, with Adam's first bias correction
-  T beta_1, beta_2;  // Adam; beta_2 also RMSprop's rho
-  T variance_scale;  // Adam: what sqrt(v) counts times before epsilon is added
+  T gradient_scale; // the gradient counts times this: 1 / sum of weights, clipping
+  T l2;             // added to the gradient: l2 * parameter
+  T shrink;         // the parameter counts times this first: decoupled decay
+  T rate;           // learning rate, with Adam's first bias correction
+  T beta_1, beta_2; // Adam; beta_2 also RMSprop's rho
+  T variance_scale; // Adam: what sqrt(v) counts times before epsilon is added
   T epsilon;
   T momentum;
   bool nesterov;

@@ -100,9 +100,7 @@ CULPA_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
 CULPA_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
   return (Vec<double>)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
 }
-CULPA_INLINE Vec<float> square_root(Vec<float> x) {
-  return (Vec<float>)vsqrtq_f32((float32x4_t)x);
-}
+CULPA_INLINE Vec<float> square_root(Vec<float> x) { return (Vec<float>)vsqrtq_f32((float32x4_t)x); }
 CULPA_INLINE Vec<double> square_root(Vec<double> x) {
   return (Vec<double>)vsqrtq_f64((float64x2_t)x);
 }

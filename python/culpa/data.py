@@ -62,7 +62,7 @@ def as_array(name: str, value: Any) -> Array:
         )
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    return array
+    return np.asanyarray(array)
 
 
 def check_finite(name: str, array: Array, dtype: str) -> None:
@@ -130,7 +130,9 @@ def check_targets(loss: Loss, y: Any, rows: int, outputs: int, dtype: str, name:
         if loss.task == "classes" and array.ndim == 2 and array.shape[1] == 1:
             mend = f"; use {name}.ravel()"
         elif loss.task != "classes":
-            mend = f"; or give the last Dense layer {array.shape[-1] if array.ndim > 1 else 1} units"
+            mend = (
+                f"; or give the last Dense layer {array.shape[-1] if array.ndim > 1 else 1} units"
+            )
         raise ValueError(f"{name}: expected shape {shape}, got shape {array.shape}{mend}")
     check_finite(name, array, dtype)
     if loss.task == "classes" or loss.task == "binary":

@@ -148,7 +148,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Dropout:
-    """Inverted dropout (Srivastava et al. 2014) of what the layer before it gives, or of the inputs.
+    """Inverted dropout (Srivastava et al. 2014) of the layer before it, or of the inputs.
 
     While training, each value is zero with probability `rate` and divided by ``1 - rate``
     otherwise. Everywhere else it does nothing.

@@ -243,8 +243,8 @@ class Sequential:
         # The thread that trains may load weights in a callback, but not begin another fit.
         if not self._lock.acquire(blocking=False) or (self._fitting and what == "fit"):
             raise RuntimeError(
-                f"{what}: this model is being trained just now, by another thread or by the fit that "
-                "called this callback; wait for it, or train a copy"
+                f"{what}: this model is being trained just now, by another thread or by the fit "
+                "that called this callback; wait for it, or train a copy"
             )
         was_fitting = self._fitting
         try:
@@ -537,7 +537,7 @@ class Sequential:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {
+        state: dict[str, Any] = {
             "config": self.config(),
             "optimizer": self.optimizer,
             "history": self.history,

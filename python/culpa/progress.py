@@ -39,7 +39,9 @@ class LineReporter(Reporter):
     def epoch_end(self, row: Mapping[str, float]) -> None:
         """Print the line."""
         t = self._training
-        print(f"epoch {t.epoch + 1}/{t.epochs}  {_summary(row)}  {row['seconds']:.2f} s", flush=True)
+        print(
+            f"epoch {t.epoch + 1}/{t.epochs}  {_summary(row)}  {row['seconds']:.2f} s", flush=True
+        )
 
 
 class BarReporter(Reporter):

@@ -7,13 +7,14 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import fields
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from culpa import _checks
 from culpa.layers import Activation, Dense, Dropout
-from culpa.losses import LOSSES, Loss
+from culpa.losses import LOSSES
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -125,7 +126,7 @@ def from_config(config: dict[str, Any]) -> Sequential:
         layers.append(Dense(layer["dense"], activation, initializer=layer["initializer"]))
     kind = LOSSES[_checks.choice("loss", config["loss"]["name"], LOSSES)]
     parameter = config["loss"]["parameter"]
-    loss: Loss = kind(parameter) if parameter != 0.0 else kind()
+    loss = kind(*[parameter for _ in fields(kind)])
     return Sequential(
         layers,
         loss,

@@ -90,7 +90,9 @@ class Examples:
             return 1.0 - weighted_scores
         return weighted_scores / weight_sum
 
-    def evaluate(self, core: _core.Model32 | _core.Model64, prepared: _core.Examples) -> dict[str, float]:
+    def evaluate(
+        self, core: _core.Model32 | _core.Model64, prepared: _core.Examples
+    ) -> dict[str, float]:
         """Return loss and metric of the model as it is."""
         losses, scores, row = core.evaluate(prepared)
         if row >= 0:
@@ -109,7 +111,9 @@ class Examples:
                 with np.errstate(over="ignore"):
                     if not np.isfinite(np.asarray(array[row]).astype(self._dtype)).all():
                         raise data.not_finite(name, array, row, self._dtype)
-        raise ValueError(f"row {row} changed while it was read: expected data that stay as they are")
+        raise ValueError(
+            f"row {row} changed while it was read: expected data that stay as they are"
+        )
 
 
 class Training:
@@ -151,9 +155,7 @@ class Training:
         self.epochs = _checks.integer("epochs", epochs, 0)
         batch_size = _checks.integer("batch_size", batch_size, 1)
         self.clip_norm = (
-            0.0
-            if clip_norm is None
-            else _checks.number("clip_norm", clip_norm, 0.0, open_low=True)
+            0.0 if clip_norm is None else _checks.number("clip_norm", clip_norm, 0.0, open_low=True)
         )
         split = _checks.fraction("validation_split", validation_split)
         self.stopping = _as_early_stopping(early_stopping)
@@ -401,7 +403,8 @@ def run_side_by_side(trainings: Sequence[Training]) -> list[History]:
             jobs = [(t, job) for t in trainings if (job := t.next_job()) is not None]
             if not jobs:
                 break
-            results = _core.train_side_by_side([t.core for t, _ in jobs], [job for _, job in jobs])
+            cores: list[Any] = [training.core for training, _ in jobs]
+            results = _core.train_side_by_side(cores, [job for _, job in jobs])
             for (training, _), result in zip(jobs, results, strict=True):
                 training.take(result)
     except KeyboardInterrupt:
@@ -450,7 +453,9 @@ def _split_rows(
     if rows is not None:
         rows = np.ascontiguousarray(rows, dtype=np.int64)
         if rows.ndim != 1 or rows.size == 0 or rows.min() < 0 or rows.max() >= n:
-            raise ValueError(f"rows: expected row indices 0 to {n - 1}, got {_checks.describe(rows)}")
+            raise ValueError(
+                f"rows: expected row indices 0 to {n - 1}, got {_checks.describe(rows)}"
+            )
     if split == 0.0:
         return rows, None
     if validation_data is not None:
@@ -480,4 +485,6 @@ def _validation_examples(model: Sequential, value: Any) -> Examples:
             "validation_data: expected a tuple (X, y) or (X, y, sample_weight), "
             f"got {_checks.describe(value)}"
         )
-    return Examples(model, value[0], value[1], value[2] if len(value) == 3 else None, " (validation)")
+    return Examples(
+        model, value[0], value[1], value[2] if len(value) == 3 else None, " (validation)"
+    )

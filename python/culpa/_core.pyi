@@ -1,0 +1,203 @@
+"""
+Culpa's core: see csrc/ in the repository.
+"""
+from __future__ import annotations
+import collections.abc
+import numpy
+import numpy.typing
+import typing
+__all__: list[str] = ['Examples', 'Job', 'Model32', 'Model64', 'Optimizer', 'draw', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'num_threads', 'permutation', 'philox', 'set_num_threads', 'train_side_by_side']
+class Optimizer:
+    """
+    What an optimizer is, without its moments.
+    """
+    def __init__(self, rule: str, *, beta_1: typing.SupportsFloat | typing.SupportsIndex = 0.9, beta_2: typing.SupportsFloat | typing.SupportsIndex = 0.999, epsilon: typing.SupportsFloat | typing.SupportsIndex = 1e-08, momentum: typing.SupportsFloat | typing.SupportsIndex = 0.0, weight_decay: typing.SupportsFloat | typing.SupportsIndex = 0.0, nesterov: bool = False, decoupled: bool = False, decay_per_example: bool = False, scikit_learn: bool = False) -> None:
+        ...
+class Examples:
+    """
+    Arrays of examples, one row each.
+    """
+    def __init__(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, labels: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, order: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, score_scale: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
+        ...
+class Job:
+    """
+    A chunk of training: batches of examples, and where to report.
+    """
+    def __init__(self, examples: Examples, *, offsets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rates: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], clip_norm: typing.SupportsFloat | typing.SupportsIndex = 0.0, seconds: typing.SupportsFloat | typing.SupportsIndex = 0.0, losses: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weight_sums: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, scores: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, norms: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, squares: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
+        ...
+class Model32:
+    """
+    A network with its weights and its optimizer's memory.
+    """
+    def __init__(self, *, layers: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def apply(self, gradient: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rate: typing.SupportsFloat | typing.SupportsIndex, weight_sum: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
+        """
+        One optimizer step with a given flat gradient.
+        """
+    def bias(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        A layer's biases (outputs), a read-only view.
+        """
+    def blame(self, examples: Examples, *, nodes: bool = False, inputs: bool = False, norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
+        """
+        The walk of a step without the update, and what is asked of it.
+        """
+    def evaluate(self, examples: Examples) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
+        """
+        Each row's loss and score; and a row that is not finite, or -1.
+        """
+    def moments(self) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32], int]:
+        """
+        Copies of the optimizer's two moments (empty where it keeps none), and its steps.
+        """
+    def offsets(self) -> list[tuple[int, int]]:
+        """
+        Where each layer's weights and biases begin in the flat vector.
+        """
+    def parameters(self) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        The flat parameter vector, a read-only view.
+        """
+    def predict(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], classes: bool = False) -> tuple[numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], int]:
+        """
+        The outputs (n, outputs) or the class of each row; and a row that is not finite, or -1.
+        """
+    def set_moments(self, first: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], second: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], steps: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Restores what moments() gave.
+        """
+    def set_optimizer(self, optimizer: Optimizer) -> None:
+        """
+        Moments start afresh where the optimizer differs from the last.
+        """
+    def set_parameters(self, values: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]) -> None:
+        """
+        Replaces the whole flat vector.
+        """
+    def train(self, job: Job) -> tuple[int, str, int]:
+        """
+        Trains a chunk; gives (steps done, why it stopped, row that is not finite).
+        """
+    def weight(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        A layer's weights (inputs, outputs), a read-only view.
+        """
+    @property
+    def steps(self) -> int:
+        """
+        Batches trained on: the counter of dropout's random numbers.
+        """
+    @steps.setter
+    def steps(self, arg1: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+class Model64:
+    """
+    A network with its weights and its optimizer's memory.
+    """
+    def __init__(self, *, layers: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def apply(self, gradient: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rate: typing.SupportsFloat | typing.SupportsIndex, weight_sum: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
+        """
+        One optimizer step with a given flat gradient.
+        """
+    def bias(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        A layer's biases (outputs), a read-only view.
+        """
+    def blame(self, examples: Examples, *, nodes: bool = False, inputs: bool = False, norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
+        """
+        The walk of a step without the update, and what is asked of it.
+        """
+    def evaluate(self, examples: Examples) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
+        """
+        Each row's loss and score; and a row that is not finite, or -1.
+        """
+    def moments(self) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
+        """
+        Copies of the optimizer's two moments (empty where it keeps none), and its steps.
+        """
+    def offsets(self) -> list[tuple[int, int]]:
+        """
+        Where each layer's weights and biases begin in the flat vector.
+        """
+    def parameters(self) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        The flat parameter vector, a read-only view.
+        """
+    def predict(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], classes: bool = False) -> tuple[numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], int]:
+        """
+        The outputs (n, outputs) or the class of each row; and a row that is not finite, or -1.
+        """
+    def set_moments(self, first: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], second: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], steps: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Restores what moments() gave.
+        """
+    def set_optimizer(self, optimizer: Optimizer) -> None:
+        """
+        Moments start afresh where the optimizer differs from the last.
+        """
+    def set_parameters(self, values: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]) -> None:
+        """
+        Replaces the whole flat vector.
+        """
+    def train(self, job: Job) -> tuple[int, str, int]:
+        """
+        Trains a chunk; gives (steps done, why it stopped, row that is not finite).
+        """
+    def weight(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        A layer's weights (inputs, outputs), a read-only view.
+        """
+    @property
+    def steps(self) -> int:
+        """
+        Batches trained on: the counter of dropout's random numbers.
+        """
+    @steps.setter
+    def steps(self, arg1: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+def draw(kind: str, n: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, layer: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    Random numbers for initial weights: uniform in [0, 1) or standard normal.
+    """
+def find_not_finite(x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], dtype: str) -> int:
+    """
+    The first row with a value that is not finite in that dtype, or -1.
+    """
+def force_plan(threads: typing.SupportsInt | typing.SupportsIndex, schedule: str = 'rows') -> None:
+    """
+    For tests: exactly so many threads, by rows or columns; 0 threads: choose again.
+    """
+def instruction_set() -> str:
+    """
+    The instruction set in use.
+    """
+def instruction_sets() -> list[str]:
+    """
+    Those that this CPU can run, fastest first.
+    """
+def num_threads() -> int:
+    """
+    Threads that a call may use.
+    """
+def permutation(n: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex, epoch: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.int64]:
+    """
+    The order of an epoch: 0 to n - 1, shuffled.
+    """
+def philox(counter: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(4)"], key: typing.SupportsInt | typing.SupportsIndex) -> typing.Annotated[list[int], "FixedSize(4)"]:
+    """
+    Philox4x32-10, for tests.
+    """
+def set_num_threads(count: typing.SupportsInt | typing.SupportsIndex) -> None:
+    ...
+@typing.overload
+def train_side_by_side(models: collections.abc.Sequence[Model32], jobs: collections.abc.Sequence[Job]) -> list[tuple[int, str, int]]:
+    """
+    A chunk of several models, each on one thread.
+    """
+@typing.overload
+def train_side_by_side(models: collections.abc.Sequence[Model64], jobs: collections.abc.Sequence[Job]) -> list[tuple[int, str, int]]:
+    """
+    A chunk of several models, each on one thread.
+    """
