@@ -10,9 +10,6 @@
 (360, 100)
 """
 
-from importlib.metadata import PackageNotFoundError as _NotFound
-from importlib.metadata import version as _version
-
 from culpa import datasets
 from culpa._core import set_num_threads as _set_num_threads
 from culpa.blame import Blame
@@ -36,10 +33,7 @@ from culpa.threads import default_threads as _default_threads
 from culpa.threads import get_num_threads, set_num_threads
 from culpa.training import DivergedError
 
-try:
-    __version__ = _version("culpa")
-except _NotFound:  # a source tree that is not installed
-    __version__ = "unknown"
+__version__ = "0.1.0"
 
 _set_num_threads(_default_threads())
 
