@@ -24,16 +24,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy_net import NumpyNet
 
 import culpa
 from culpa import _core
 from culpa.config import config
+from numpy_net import NumpyNet
 
 LEARNING_RATE = 1e-3
 CHUNK_SECONDS = 0.05  # as in fit
 CHECKED_STEPS, TOLERANCE = 5, 1e-4  # the sides' losses must agree to this
-PAUSE = 0.05  # seconds between sides: threads of the last one stop spinning
+PAUSE, MAX_PAUSES = 0.02, 50  # between sides: seconds of a look at whether threads still spin
 WARM_UP = 0.1  # untimed part of a round, as a fraction of its timed steps
 THREAD_VARIABLES = (
     "CULPA_NUM_THREADS",
@@ -236,8 +236,18 @@ def check_agreement(sides: Sequence[Any]) -> float:
     return difference
 
 
+def settle() -> None:
+    """Wait until this process is idle: OpenBLAS's threads spin for 100 ms after their work."""
+    for _ in range(MAX_PAUSES):
+        before = time.process_time()
+        time.sleep(PAUSE)
+        if time.process_time() - before < PAUSE / 10:
+            return
+
+
 def steps_per_round(side: Any, seconds: float) -> int:
     """Return how many steps of this side take about so long."""
+    settle()
     steps = 1
     while True:
         began = time.perf_counter()
@@ -250,7 +260,7 @@ def steps_per_round(side: Any, seconds: float) -> int:
 
 def time_round(side: Any, steps: int) -> float:
     """Return the seconds of a step, over `steps` of them after a warm-up."""
-    time.sleep(PAUSE)
+    settle()
     side.reset()
     side.run(max(1, round(WARM_UP * steps)))
     began = time.perf_counter()
@@ -325,10 +335,9 @@ def print_table(results: Sequence[dict[str, Any]]) -> None:
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         print("  ".join(cells).rstrip())
-    print(
-        f"ratio: a side's time over culpa's, median of {len(results[0]['seconds']['culpa'])} rounds;"
-        f" diff: of the sides' losses in the first {CHECKED_STEPS} steps"
-    )
+    rounds = len(results[0]["seconds"][SIDES[0].name])
+    print(f"ratio: a side's time over {SIDES[0].name}'s, median of {rounds} rounds; ", end="")
+    print(f"diff: of the sides' losses in the first {CHECKED_STEPS} steps")
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -133,15 +133,22 @@ class Sequential:
                 specs[-1] = (*specs[-1][:4], layer.rate)
             else:
                 input_dropout = layer.rate
-        return CORES[self.dtype](
-            layers=specs,
-            loss=self.loss.name,
-            loss_parameter=self.loss.parameter,
-            input_scale=self.input_scale,
-            input_dropout=input_dropout,
-            seed=self.seed,
-            member=self._member,
-        )
+        try:
+            return CORES[self.dtype](
+                layers=specs,
+                loss=self.loss.name,
+                loss_parameter=self.loss.parameter,
+                input_scale=self.input_scale,
+                input_dropout=input_dropout,
+                seed=self.seed,
+                member=self._member,
+            )
+        except MemoryError:
+            weights = sum(spec[0] * spec[1] for spec in specs)
+            raise MemoryError(
+                f"layers: expected a model that fits into memory, got {weights:,} weights; use "
+                "fewer units"
+            ) from None
 
     def _build(self, inputs: int) -> None:
         core = self._make_core(inputs)

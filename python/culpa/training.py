@@ -74,15 +74,19 @@ class Examples:
         """
         values = self.targets.values
         assert values is not None
-        total = np.zeros(values.shape[1])
-        for j in range(values.shape[1]):  # column by column: bounded memory
-            column = np.asarray(values[:, j], dtype=np.float64)
-            weight = self.weights
-            if rows is not None:
-                column, weight = column[rows], None if weight is None else weight[rows]
-            mean = np.average(column, weights=weight)
-            total[j] = np.sum((column - mean) ** 2 * (1.0 if weight is None else weight))
-        return 1.0 / np.where(total > 0.0, total * values.shape[1], np.nan)
+        rows = np.arange(len(values)) if rows is None else rows
+        blocks = np.array_split(rows, len(rows) // 4096 + 1)  # bounded memory
+        weights = np.ones(len(values)) if self.weights is None else self.weights
+
+        def total(function: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Any:
+            return sum(
+                (function(np.asarray(values[block], np.float64)) * weights[block, None]).sum(axis=0)
+                for block in blocks
+            )
+
+        mean = total(lambda y: y) / weights[rows].sum()
+        squares = total(lambda y: (y - mean) ** 2)
+        return 1.0 / np.where(squares > 0.0, squares * values.shape[1], np.nan)
 
     def score(self, weighted_scores: float, weight_sum: float) -> float:
         """Return the metric from the core's sum of scores."""
@@ -100,8 +104,9 @@ class Examples:
         weights = np.ones(len(losses)) if self.weights is None else self.weights
         total = float(weights.sum())
         return {
-            "loss": float(weights @ losses) / total,
-            self.metric: self.score(float(weights @ scores), total),
+            # Not `@`: its order of summation may depend on the threads of NumPy's BLAS.
+            "loss": float((weights * losses).sum()) / total,
+            self.metric: self.score(float((weights * scores).sum()), total),
         }
 
     def raise_not_finite(self, row: int) -> None:
@@ -242,8 +247,8 @@ class Training:
 
     # The chunks
 
-    def next_job(self) -> _core.Job | None:
-        """Return the next chunk, or None once training has ended."""
+    def next_job(self, seconds: float) -> _core.Job | None:
+        """Return the next chunk, of at most so many seconds, or None once training has ended."""
         if self._stop is not None or self.epoch >= self.epochs or self.steps_per_epoch == 0:
             return None
         if self._in_epoch == 0:
@@ -258,7 +263,7 @@ class Training:
             offsets=self.offsets[first : end + 1],
             learning_rates=self._rates[first:end],
             clip_norm=self.clip_norm,
-            seconds=CHUNK_SECONDS,
+            seconds=seconds,
             losses=self._sums[0, first:end],
             weight_sums=self._sums[1, first:end],
             scores=self._sums[2, first:end],
@@ -385,7 +390,7 @@ class Training:
 def run(training: Training) -> History:
     """Work through a training's chunks."""
     try:
-        while (job := training.next_job()) is not None:
+        while (job := training.next_job(CHUNK_SECONDS)) is not None:
             training.take(training.core.train(job))
     except KeyboardInterrupt:
         training.history.stopped = "interrupted"
@@ -400,7 +405,8 @@ def run_side_by_side(trainings: Sequence[Training]) -> list[History]:
     """Work through several trainings at once, a model a thread."""
     try:
         while True:
-            jobs = [(t, job) for t in trainings if (job := t.next_job()) is not None]
+            seconds = CHUNK_SECONDS * min(1.0, _core.num_threads() / len(trainings))
+            jobs = [(t, job) for t in trainings if (job := t.next_job(seconds)) is not None]
             if not jobs:
                 break
             cores: list[Any] = [training.core for training, _ in jobs]
