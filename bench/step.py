@@ -32,7 +32,7 @@ from numpy_net import NumpyNet
 
 LEARNING_RATE = 1e-3
 CHUNK_SECONDS = 0.05  # as in fit
-CHECKED_STEPS, TOLERANCE = 5, 1e-4  # the sides' losses must agree to this
+CHECKED_STEPS, TOLERANCE = 5, 1e-4  # the sides' losses must agree to this, relatively
 PAUSE, MAX_PAUSES = 0.02, 50  # between sides: seconds of a look at whether threads still spin
 WARM_UP = 0.1  # untimed part of a round, as a fraction of its timed steps
 THREAD_VARIABLES = (
@@ -227,9 +227,9 @@ def print_machine(machine: dict[str, str]) -> None:
 
 
 def check_agreement(sides: Sequence[Any]) -> float:
-    """Return by how much the sides' first losses differ; exit where that is too much."""
+    """Return the largest error of the sides' first losses; exit where that is too much."""
     losses = np.array([side.losses(CHECKED_STEPS) for side in sides])
-    difference = float(np.abs(losses - losses[0]).max())
+    difference = float(np.abs(losses - losses[0]).max() / np.abs(losses[0]).max())
     if not difference <= TOLERANCE:
         lines = [f"{side.name}: {values}" for side, values in zip(sides, losses, strict=True)]
         raise SystemExit("\n".join(["the sides compute different losses:", *lines]))
@@ -337,7 +337,7 @@ def print_table(results: Sequence[dict[str, Any]]) -> None:
         print("  ".join(cells).rstrip())
     rounds = len(results[0]["seconds"][SIDES[0].name])
     print(f"ratio: a side's time over {SIDES[0].name}'s, median of {rounds} rounds; ", end="")
-    print(f"diff: of the sides' losses in the first {CHECKED_STEPS} steps")
+    print(f"diff: relative, of the losses in the first {CHECKED_STEPS} steps")
 
 
 def parse_arguments() -> argparse.Namespace:
