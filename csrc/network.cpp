@@ -44,7 +44,8 @@ double Network::flops() const {
   double weights = 0;
   for (const Layer &layer : layers)
     weights += static_cast<double>(layer.inputs) * static_cast<double>(layer.outputs);
-  return 6 * weights;
+  const Layer &first = layers.front(); // its inputs get no error signal
+  return 6 * weights - 2 * static_cast<double>(first.inputs) * static_cast<double>(first.outputs);
 }
 
 } // namespace culpa

@@ -30,7 +30,7 @@ struct Network {
   std::size_t inputs() const { return layers.front().inputs; }
   std::size_t outputs() const { return layers.back().outputs; }
   // Floating-point operations of one training step, per example: a multiplication and an addition
-  // per weight, forward, backward and for the gradient.
+  // per weight, forward, for the gradient and, but for the first layer, backward.
   double flops() const;
 };
 
