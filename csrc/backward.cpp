@@ -51,14 +51,18 @@ void backward(const Network &network, const Parameters<T> &parameters, Workspace
         l > 0 ? parameters.packed.data() + parameters.copies[l].backward : first_weights;
     if (!by_rows)
       crew.wait();
+    const bool masked = l > 0 && network.layers[l - 1].activation == Activation::relu &&
+                        !space.slopes[l - 1].data; // relu's slope, while the tile is in registers
     // below (rows, inputs) = delta (rows, outputs) . weight^T
     k.product({delta.data, delta.stride, weights, nullptr, below.data, below.stride, layer.outputs,
-               layer.inputs},
+               layer.inputs, masked ? kernels::End::masked : kernels::End::plain,
+               space.hidden[l].data},
               rows, columns);
     if (l == 0)
       break;
-    through_activation(network.layers[l - 1], space.hidden[l], space.slopes[l - 1], below, rows,
-                       columns);
+    if (!masked)
+      through_activation(network.layers[l - 1], space.hidden[l], space.slopes[l - 1], below, rows,
+                         columns);
   }
 }
 

@@ -221,7 +221,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             const std::unique_lock lock(model.guard);
             set_optimizer(model, optimizer);
           },
-          "optimizer"_a, "Moments start afresh where the optimizer differs from the last.")
+          "optimizer"_a, "Sets the optimizer, with fresh moments.")
       .def(
           "moments",
           [](const M &model) -> py::typing::Tuple<py::array_t<T>, py::array_t<T>, py::int_> {
@@ -384,6 +384,8 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           throw py::value_error("jobs: expected one per model");
         std::vector<TrainJob> jobs;
         for (std::size_t i = 0; i < models.size(); ++i) {
+          if (!models[i] || !arrays[i])
+            throw py::type_error("models, jobs: expected no None among them");
           for (std::size_t j = 0; j < i; ++j)
             if (models[j] == models[i])
               throw py::value_error("models: expected each model once");
@@ -498,14 +500,15 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_random(m);
   m.def(
       "find_not_finite",
-      [](const py::array &x, const std::string &dtype) {
+      [](const py::array &x, const std::string &dtype, double scale) {
         const Source rows =
             source(x, "x", x.ndim() == 2 ? static_cast<std::size_t>(x.shape(1)) : 0);
         const py::gil_scoped_release release; // one pass over the data
-        return give_row(dtype == "float64" ? find_not_finite<double>(rows, num_threads())
-                                           : find_not_finite<float>(rows, num_threads()));
+        return give_row(dtype == "float64" ? find_not_finite<double>(rows, scale, num_threads())
+                                           : find_not_finite<float>(rows, scale, num_threads()));
       },
-      "x"_a, "dtype"_a, "The first row with a value that is not finite in that dtype, or -1.");
+      "x"_a, "dtype"_a, "scale"_a = 1.0,
+      "The first row with a value that is not finite in that dtype, times scale, or -1.");
   m.def(
       "instruction_set", [] { return std::string(kernels::table().name); },
       "The instruction set in use.");

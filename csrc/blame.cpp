@@ -75,7 +75,7 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
   std::atomic<std::size_t> bad_row{no_row};
   bool stop = false;
   run(plan.threads, [&](const Crew &crew) {
-    for (std::size_t begin = 0; begin < rows && !stop; begin += height) {
+    for (std::size_t begin = 0; begin < rows; begin += height) {
       const Block block{examples, {begin, std::min(begin + height, rows)}, nullptr};
       forward(network, model.parameters, space, block, crew, plan.schedule, bad_row);
       backward(network, model.parameters, space, block, crew, plan.schedule,

@@ -35,7 +35,9 @@ template <class T>
 std::size_t predict(const Model<T> &model, const Examples &examples, std::size_t rows,
                     const PredictOut<T> &out, std::size_t threads, Interrupt interrupt);
 
-// The first row of a source with a value that is not finite once converted to T, or no_row.
-template <class T> std::size_t find_not_finite(const Source &source, std::size_t threads);
+// The first row of a source with a value that is not finite once converted to T and scaled, or
+// no_row.
+template <class T>
+std::size_t find_not_finite(const Source &source, double scale, std::size_t threads);
 
 } // namespace culpa

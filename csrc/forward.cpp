@@ -137,11 +137,13 @@ void forward_layer(const Parameters<T> &parameters, const Layer &layer, std::siz
   const auto &k = active<T>();
   const auto panel = k.panel;
   const auto &copy = parameters.copies[index];
+  const bool fused = layer.activation == Activation::relu && !slopes;
   k.product({x.data, x.stride, parameters.packed.data() + copy.forward,
-             parameters.packed.data() + copy.bias, h.data, h.stride, layer.inputs, layer.outputs},
+             parameters.packed.data() + copy.bias, h.data, h.stride, layer.inputs, layer.outputs,
+             fused ? kernels::End::relu : kernels::End::plain},
             rows, some_panels);
   const bool drops = dropout && layer.dropout > 0;
-  if (layer.activation != Activation::identity || slopes)
+  if ((layer.activation != Activation::identity && !fused) || slopes)
     for (std::size_t p = some_panels.begin; p < some_panels.end; ++p) {
       const std::size_t at = p * h.stride + rows.begin * panel;
       k.activate(layer.activation, static_cast<T>(layer.alpha), h.data + at,

@@ -101,6 +101,8 @@ std::size_t predict_block(const Model<T> &model, const Examples &examples, Range
 template <class T>
 std::size_t predict(const Model<T> &model, const Examples &examples, std::size_t rows,
                     const PredictOut<T> &out, std::size_t threads, Interrupt interrupt) {
+  if (rows == 0)
+    return no_row;
   const std::size_t height = std::min(rows, block_rows);
   const std::size_t blocks = (rows + height - 1) / height;
   Plan plan;
@@ -127,7 +129,8 @@ std::size_t predict(const Model<T> &model, const Examples &examples, std::size_t
   return bad.load();
 }
 
-template <class T> std::size_t find_not_finite(const Source &source, std::size_t threads) {
+template <class T>
+std::size_t find_not_finite(const Source &source, double scale, std::size_t threads) {
   const auto panel = active<T>().panel;
   const std::size_t useful = std::min(threads, source.rows * source.columns / 1000000 + 1);
   std::atomic<std::size_t> bad{no_row};
@@ -138,7 +141,7 @@ template <class T> std::size_t find_not_finite(const Source &source, std::size_t
     const Range mine = crew.share({0, source.rows});
     const Matrix<T> row{space.data() + crew.index * width, panel, source.columns};
     for (std::size_t r = mine.begin; r < mine.end; ++r)
-      if (gather(source, examples, {r, r + 1}, r, T(1), row) != no_row) {
+      if (gather(source, examples, {r, r + 1}, r, static_cast<T>(scale), row) != no_row) {
         std::size_t first = bad.load();
         while (r < first && !bad.compare_exchange_weak(first, r)) {
         }
@@ -151,7 +154,7 @@ template <class T> std::size_t find_not_finite(const Source &source, std::size_t
 #define CULPA_INSTANTIATE(T)                                                                       \
   template std::size_t predict(const Model<T> &, const Examples &, std::size_t,                    \
                                const PredictOut<T> &, std::size_t, Interrupt);                     \
-  template std::size_t find_not_finite<T>(const Source &, std::size_t);
+  template std::size_t find_not_finite<T>(const Source &, double, std::size_t);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

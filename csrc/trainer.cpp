@@ -82,6 +82,22 @@ double sum(const Buffer<double> &values) {
   return total;
 }
 
+// Where the optimizer will read once a unit's gradient is whole: one stretch, if it is one.
+template <class T>
+Ahead<T> next_reads(const Network &network, const Parameters<T> &parameters,
+                    const Moments<T> &moments, const Unit &unit) {
+  const Layer &layer = network.layers[unit.layer];
+  const std::size_t width = unit.outputs.end - unit.outputs.begin;
+  if (width != layer.outputs)
+    return {};
+  const std::size_t offset = layer.weight + unit.inputs.begin * width;
+  const auto at = [&](const Buffer<T> &buffer) {
+    return buffer.size() ? buffer.data() + offset : nullptr;
+  };
+  return {{at(parameters.values), at(moments.first), at(moments.second)},
+          (unit.inputs.end - unit.inputs.begin) * width * sizeof(T)};
+}
+
 // The row phase and the weight phase of a batch, block by block: error signals, then the gradient
 // of this thread's units, not yet divided by the sum of weights. finish(unit index) is called once
 // a unit's gradient is whole. Gives false, on all threads alike, where the batch must be dropped;
@@ -90,7 +106,7 @@ template <class T, class Finish>
 bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
                 const Examples &examples, Range positions, Draw draw, const Crew &crew,
                 Schedule schedule, Range units, Shared &shared, LossSums &sums, Poll *poll,
-                Finish finish) {
+                const Moments<T> *moments, Finish finish) {
   for (std::size_t begin = positions.begin; begin < positions.end; begin += space.rows) {
     const std::size_t end = std::min(begin + space.rows, positions.end);
     draw.first_row = begin - positions.begin;
@@ -114,7 +130,10 @@ bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspa
         sums.score += weight * space.scores[i - begin];
       }
     for (std::size_t u = units.begin; u < units.end; ++u) {
-      sum_gradient(network, space, end - begin, space.units[u], begin > positions.begin);
+      Ahead<T> ahead;
+      if (moments && end == positions.end)
+        ahead = next_reads(network, parameters, *moments, space.units[u]);
+      sum_gradient(network, space, end - begin, space.units[u], begin > positions.begin, ahead);
       if (end == positions.end)
         finish(u);
     }
@@ -160,21 +179,20 @@ void train_steps(Model<T> &model, const TrainJob &job, const Crew &crew, Schedul
       const double rate = job.learning_rates[step];
       auto rule = make_rule<T>(model.optimizer, rate, moment_steps, 1 / weights, weights);
       const bool wants_norm = job.clip_norm > 0 || job.norms;
-      const bool whole =
-          walk_batch(network, model.parameters, space, job.examples, batch, draw, crew, schedule,
-                     units, shared, sums, poll, [&](std::size_t u) {
-                       const Unit &unit = space.units[u];
-                       if (job.squares)
-                         space.squares[u] =
-                             unit.inputs.begin == unit.inputs.end
-                                 ? 0
-                                 : unit_squares(network, model.parameters.values.data(), unit);
-                       if (wants_norm)
-                         space.norms[u] = unit_squares(network, space.gradient.data(), unit);
-                       if (job.clip_norm == 0)
-                         update_unit(network, model.parameters, space.gradient.data(),
-                                     model.moments, rule, unit);
-                     });
+      const bool whole = walk_batch(
+          network, model.parameters, space, job.examples, batch, draw, crew, schedule, units,
+          shared, sums, poll, job.clip_norm > 0 ? nullptr : &model.moments, [&](std::size_t u) {
+            const Unit &unit = space.units[u];
+            if (job.squares)
+              space.squares[u] = unit.inputs.begin == unit.inputs.end
+                                     ? 0
+                                     : unit_squares(network, model.parameters.values.data(), unit);
+            if (wants_norm)
+              space.norms[u] = unit_squares(network, space.gradient.data(), unit);
+            if (job.clip_norm == 0)
+              update_unit(network, model.parameters, space.gradient.data(), model.moments, rule,
+                          unit);
+          });
       if (!whole)
         break;
       if (wants_norm) {
@@ -248,8 +266,14 @@ void finish(Model<T> &model, const Shared &shared, TrainResult &result, const Tr
 
 } // namespace
 
+template <class T> void ready(Model<T> &model) { // a model without an optimizer gets the default
+  if (!model.has_moments)
+    set_optimizer(model, model.optimizer);
+}
+
 template <class T>
 TrainResult train(Model<T> &model, const TrainJob &job, std::size_t threads, Interrupt interrupt) {
+  ready(model);
   const std::size_t rows = longest(job);
   const Plan plan = make_plan(model.network, rows, Walk::train, threads);
   make_room(model, rows, plan.threads);
@@ -269,8 +293,10 @@ template <class T>
 void train_side_by_side(const std::vector<Model<T> *> &models, const std::vector<TrainJob> &jobs,
                         std::vector<TrainResult> &results, std::size_t threads,
                         Interrupt interrupt) {
-  for (std::size_t i = 0; i < models.size(); ++i)
+  for (std::size_t i = 0; i < models.size(); ++i) {
+    ready(*models[i]);
     make_room(*models[i], longest(jobs[i]), 1);
+  }
   std::vector<Shared> shared(models.size());
   results.assign(models.size(), {});
   std::atomic<std::size_t> next{0};
@@ -288,6 +314,7 @@ template <class T>
 void apply(Model<T> &model, const T *gradient, double learning_rate, double weight_sum,
            std::size_t threads) {
   const Network &network = model.network;
+  ready(model);
   make_room(model, 1, 1);
   ++model.moments.steps;
   const auto rule =
@@ -302,18 +329,9 @@ void apply(Model<T> &model, const T *gradient, double learning_rate, double weig
 }
 
 template <class T> void set_optimizer(Model<T> &model, const Optimizer &optimizer) {
-  const Optimizer &old = model.optimizer;
-  const bool same = old.rule == optimizer.rule && old.beta_1 == optimizer.beta_1 &&
-                    old.beta_2 == optimizer.beta_2 && old.epsilon == optimizer.epsilon &&
-                    old.momentum == optimizer.momentum &&
-                    old.weight_decay == optimizer.weight_decay &&
-                    old.nesterov == optimizer.nesterov && old.decoupled == optimizer.decoupled &&
-                    old.decay_per_example == optimizer.decay_per_example &&
-                    old.scikit_learn == optimizer.scikit_learn;
-  if (same && (model.moments.first.size() || model.moments.second.size()))
-    return;
   model.optimizer = optimizer;
   model.moments.reset(model.network, optimizer);
+  model.has_moments = true;
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \

@@ -28,6 +28,7 @@ template <class T> struct Model {
   Parameters<T> parameters;
   Optimizer optimizer;
   Moments<T> moments;
+  bool has_moments = false;
   std::uint64_t steps = 0; // batches seen: the counter of dropout
   std::unique_ptr<Workspace<T>> space;
   std::shared_mutex guard;
@@ -84,7 +85,7 @@ template <class T>
 void apply(Model<T> &model, const T *gradient, double learning_rate, double weight_sum,
            std::size_t threads);
 
-// Sets the optimizer; its moments start afresh where it differs from the last.
+// Sets the optimizer, with fresh moments.
 template <class T> void set_optimizer(Model<T> &model, const Optimizer &optimizer);
 
 } // namespace culpa

@@ -48,6 +48,9 @@ struct Range {
   std::size_t begin, end;
 };
 
+// What becomes of a product before it is stored: relu, or the slope of relu.
+enum class End : int { plain, relu, masked };
+
 // y (rows, outputs) = x (rows, inputs) . w (inputs, outputs) + bias
 template <class T> struct Product {
   const T *x; // panels
@@ -57,6 +60,8 @@ template <class T> struct Product {
   T *y;          // panels
   std::size_t y_stride;
   std::size_t inputs, outputs;
+  End end = End::plain;
+  const T *mask = nullptr; // panels like y's: End::masked keeps y where mask > 0
 };
 
 // g (inputs, outputs) = x^T (inputs, rows) . d (rows, outputs), for columns [outputs.begin,
@@ -71,6 +76,9 @@ template <class T> struct Outer {
   std::size_t inputs; // rows of g to fill, at most P
   Range outputs;      // begins at a whole panel
   bool accumulate;    // add to g: the batch has several blocks
+  // What the caller will read next: fetched meanwhile, a few lines a tile.
+  const void *ahead[3] = {};
+  std::size_t ahead_bytes = 0; // of each
 };
 
 // Copies of one weight matrix that the products read, for rows [inputs.begin, inputs.end) and

@@ -141,22 +141,26 @@ template <class T> CULPA_INLINE void store_first(T *p, Vec<T> v, int n) {
 }
 #endif
 
-// Lane sums and maxima in a fixed order: halves folded onto each other.
-template <class T> CULPA_INLINE T sum(Vec<T> v) {
-  T lane[lanes<T>];
-  store<T>(lane, v);
-  for (int half = lanes<T> / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i)
-      lane[i] += lane[i + half];
-  return lane[0];
+// Each lane i beside lane i ^ distance.
+template <class T, std::size_t distance, std::size_t... i>
+CULPA_INLINE Vec<T> partners(Vec<T> v, std::integer_sequence<std::size_t, i...> /*lane*/) {
+  return __builtin_shufflevector(v, v, (i ^ distance)...);
 }
-template <class T> CULPA_INLINE T maximum(Vec<T> v) {
-  T lane[lanes<T>];
-  store<T>(lane, v);
-  for (int half = lanes<T> / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i)
-      lane[i] = lane[i] < lane[i + half] ? lane[i + half] : lane[i];
-  return lane[0];
+
+// Lane sums and maxima in a fixed order: halves folded onto each other.
+template <class T, std::size_t distance = lanes<T> / 2> CULPA_INLINE T sum(Vec<T> v) {
+  if constexpr (distance == 0)
+    return v[0];
+  else
+    return sum<T, distance / 2>(v + partners<T, distance>(v, std::make_index_sequence<lanes<T>>{}));
+}
+template <class T, std::size_t distance = lanes<T> / 2> CULPA_INLINE T maximum(Vec<T> v) {
+  if constexpr (distance == 0)
+    return v[0];
+  else {
+    const Vec<T> other = partners<T, distance>(v, std::make_index_sequence<lanes<T>>{});
+    return maximum<T, distance / 2>(select<T>(v < other, other, v));
+  }
 }
 
 // (a0 b0 a1 b1 ...) from the low or the high halves of a and b.

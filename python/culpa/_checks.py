@@ -37,10 +37,10 @@ def choice(name: str, value: Any, valid: Iterable[str]) -> str:
 
 def integer(name: str, value: Any, least: int, mend: str = "") -> int:
     """Return `value` as an int where it is a whole number of at least `least`."""
-    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least:
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if whole and int(value) >= least:
         return int(value)
-    kind = TypeError if not isinstance(value, Integral) or isinstance(value, bool) else ValueError
-    raise kind(
+    raise (ValueError if whole else TypeError)(
         f"{name}: expected an integer of at least {least}, got {describe(value)}"
         + (f"; {mend}" if mend else "")
     )

@@ -69,7 +69,7 @@ class Model32:
         """
     def set_optimizer(self, optimizer: Optimizer) -> None:
         """
-        Moments start afresh where the optimizer differs from the last.
+        Sets the optimizer, with fresh moments.
         """
     def set_parameters(self, values: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]) -> None:
         """
@@ -135,7 +135,7 @@ class Model64:
         """
     def set_optimizer(self, optimizer: Optimizer) -> None:
         """
-        Moments start afresh where the optimizer differs from the last.
+        Sets the optimizer, with fresh moments.
         """
     def set_parameters(self, values: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]) -> None:
         """
@@ -161,9 +161,9 @@ def draw(kind: str, n: typing.SupportsInt | typing.SupportsIndex, seed: typing.S
     """
     Random numbers for initial weights: uniform in [0, 1) or standard normal.
     """
-def find_not_finite(x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], dtype: str) -> int:
+def find_not_finite(x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], dtype: str, scale: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> int:
     """
-    The first row with a value that is not finite in that dtype, or -1.
+    The first row with a value that is not finite in that dtype, times scale, or -1.
     """
 def force_plan(threads: typing.SupportsInt | typing.SupportsIndex, schedule: str = 'rows') -> None:
     """

@@ -57,7 +57,7 @@ class Blame:
 
 def compute(model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collection[str]) -> Blame:
     """Walk the examples through the model and keep what is asked for."""
-    from culpa.training import Examples
+    from culpa.examples import Examples
 
     if isinstance(want, str):
         want = (want,)

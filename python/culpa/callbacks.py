@@ -33,38 +33,43 @@ class History(Mapping[str, list[float]]):
     """
 
     def __init__(self) -> None:
-        self._columns: dict[str, list[float]] = {}
+        self._rows: list[dict[str, float]] = []  # whole rows: Ctrl-C can never leave a ragged one
         self.stopped: str | None = None
         self.best_epoch: int | None = None
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add an epoch."""
-        for key, value in row.items():
-            self._columns.setdefault(key, []).append(value)
+        self._rows.append(dict(row))
+
+    def _keys(self) -> list[str]:
+        rows = self.__dict__.get("_rows")
+        return list(rows[0]) if rows else []
 
     def __getitem__(self, key: str) -> list[float]:
-        _checks.choice("history", key, self._columns)
-        return self._columns[key]
+        if key not in self._keys():
+            raise KeyError(f"history has {', '.join(self._keys()) or 'no epochs yet'}, not {key!r}")
+        return [row[key] for row in self._rows]
 
     def __getattr__(self, key: str) -> list[float]:
-        columns = self.__dict__.get("_columns", {})
-        if key in columns:
-            return columns[key]  # type: ignore[no-any-return]
-        raise AttributeError(f"history has {', '.join(columns) or 'no epochs yet'}, not {key!r}")
+        if key not in self._keys():
+            raise AttributeError(
+                f"history has {', '.join(self._keys()) or 'no epochs yet'}, not {key!r}"
+            )
+        return self[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
+        return iter(self._keys())
 
     def __len__(self) -> int:
-        return len(self._columns)
+        return len(self._keys())
 
     @property
     def epochs(self) -> int:
         """Epochs completed."""
-        return len(self._columns.get("loss", ()))
+        return len(self._rows)
 
     def __repr__(self) -> str:
-        last = ", ".join(f"{k} {v[-1]:.4g}" for k, v in self._columns.items() if v)
+        last = ", ".join(f"{k} {v:.4g}" for k, v in self._rows[-1].items()) if self._rows else ""
         return f"<History of {self.epochs} epochs{': ' + last if last else ''}>"
 
 

@@ -56,37 +56,56 @@ def as_array(name: str, value: Any) -> Array:
             "M": "express dates as numbers first",
             "m": "express durations as numbers first",
         }.get(array.dtype.kind, f'use {name}.astype("float64")')
+        got = f"dtype {array.dtype}"
+        if array.ndim == 0:
+            got += f" ({_checks.describe(value)})"
         raise TypeError(
-            f"{name}: expected booleans, integers or floats of at most 64 bits, "
-            f"got dtype {array.dtype}; {hint}"
+            f"{name}: expected booleans, integers or floats of at most 64 bits, got {got}; {hint}"
         )
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return np.asanyarray(array)
 
 
-def check_finite(name: str, array: Array, dtype: str) -> None:
-    """Raise where a value is NaN or infinite in the model's dtype. Files are checked while read."""
-    if array.dtype.kind != "f" or isinstance(array, np.memmap):
+def check_finite(
+    name: str, array: Array, dtype: str, scale: float = 1.0, *, files: bool = False
+) -> None:
+    """Raise where a value is NaN or infinite in the model's dtype, times the model's input_scale.
+
+    Memory maps are left out unless `files` says otherwise: X is checked while it is read.
+    """
+    if (array.dtype.kind != "f" and scale == 1.0) or (isinstance(array, np.memmap) and not files):
         return
-    row = _core.find_not_finite(array if array.ndim == 2 else array.reshape(-1, 1), dtype)
+    row = _core.find_not_finite(array if array.ndim == 2 else array.reshape(-1, 1), dtype, scale)
     if row >= 0:
-        raise not_finite(name, array, row, dtype)
+        raise not_finite(name, array if array.ndim == 2 else array.ravel(), row, dtype, scale)
 
 
-def not_finite(name: str, array: Array, row: int, dtype: str) -> ValueError:
+def not_finite(name: str, array: Array, row: int, dtype: str, scale: float = 1.0) -> ValueError:
     """Return the error for a row that holds NaN, infinity, or a value too large for the dtype."""
-    values = np.atleast_1d(np.asarray(array[row], dtype=np.float64))
-    with np.errstate(over="ignore"):
-        column = int(np.argmin(np.isfinite(values.astype(dtype))))
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.atleast_1d(np.asarray(array[row], dtype=np.float64))
+        fits = np.isfinite(values.astype(dtype) * np.dtype(dtype).type(scale))
+    column = int(np.argmin(fits))
+    if fits[column]:
+        return ValueError(
+            f"{name}: row {row} changed while it was read: expected data that stay as they are"
+        )
+    scaled = "" if scale == 1.0 else f", also times input_scale={scale:g}"
     return ValueError(
-        f"{name}: expected finite numbers that fit {dtype}, got {values[column]} in row {row}, "
-        f"column {column}; drop such rows or fill them in"
+        f"{name}: expected finite numbers that fit {dtype}{scaled}, got {values[column]} in row "
+        f"{row}, column {column}; drop such rows or fill them in"
     )
 
 
 def check_x(
-    X: Any, inputs: int | None, dtype: str, name: str = "X", *, finite: bool = True
+    X: Any,
+    inputs: int | None,
+    dtype: str,
+    name: str = "X",
+    *,
+    scale: float = 1.0,
+    finite: bool = True,
 ) -> Array:
     """Return X as an array (n, inputs) that the core can read, or raise."""
     array = as_array(name, X)
@@ -106,7 +125,7 @@ def check_x(
             "pass the columns that the model was built for, or build a new model"
         )
     if finite:
-        check_finite(name, array, dtype)
+        check_finite(name, array, dtype, scale)
     return array
 
 
@@ -134,7 +153,7 @@ def check_targets(loss: Loss, y: Any, rows: int, outputs: int, dtype: str, name:
                 f"; or give the last Dense layer {array.shape[-1] if array.ndim > 1 else 1} units"
             )
         raise ValueError(f"{name}: expected shape {shape}, got shape {array.shape}{mend}")
-    check_finite(name, array, dtype)
+    check_finite(name, array, dtype, files=True)
     if loss.task == "classes" or loss.task == "binary":
         if array.size and (array.min() < 0 or array.max() > 1):
             raise ValueError(
@@ -162,10 +181,10 @@ def _check_labels(array: Array, outputs: int, name: str) -> NDArray[np.int32]:
         )
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= outputs:
+        wider = "" if low < 0 else f" or give the last Dense layer {high + 1} units"
         raise ValueError(
             f"{name}: expected class indices 0 to {outputs - 1}, got {low} to {high}; number the "
-            f"classes from 0 (numpy.unique(..., return_inverse=True)) or give the last Dense layer "
-            f"{high + 1} units"
+            f"classes from 0 (numpy.unique(..., return_inverse=True)){wider}"
         )
     return np.ascontiguousarray(array, dtype=np.int32)
 
@@ -177,7 +196,8 @@ def check_weights(name: str, weight: Any, rows: int) -> NDArray[np.float64] | No
     array = as_array(name, weight)
     if array.shape != (rows,):
         raise ValueError(f"{name}: expected shape ({rows},), got shape {array.shape}")
-    array = np.ascontiguousarray(array, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        array = np.ascontiguousarray(array, dtype=np.float64)
     if not np.isfinite(array).all() or (array < 0).any() or not (array > 0).any():
         raise ValueError(
             f"{name}: expected finite numbers of at least 0, some above 0, got {array.min()} to "

@@ -5,15 +5,16 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from os import PathLike
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, _core, blame, data, serialization, training
 from culpa.callbacks import History
+from culpa.examples import Examples
 from culpa.layers import Dense, DenseLayer, Dropout
 from culpa.losses import Loss, as_loss
 from culpa.optimizers import Optimizer
@@ -25,6 +26,17 @@ CORES: dict[str, type[_core.Model32] | type[_core.Model64]] = {
     "float32": _core.Model32,
     "float64": _core.Model64,
 }
+
+
+class Snapshot(NamedTuple):
+    """Where a model was when a fit began."""
+
+    parameters: Array
+    moments: tuple[Array, Array, int] | None
+    steps: int
+    epochs: int
+    optimizer: Optimizer | None
+    history: History | None
 
 
 class Sequential:
@@ -90,7 +102,8 @@ class Sequential:
         if self.seed >= 2**64:
             raise ValueError(f"seed: expected an integer below 2**64, got {seed!r}")
         self.dtype = _checks.choice("dtype", dtype, CORES)
-        self.input_scale = _checks.number("input_scale", input_scale)
+        most = float(np.finfo(self.dtype).max)
+        self.input_scale = _checks.number("input_scale", input_scale, -most, most)
         self.optimizer: Optimizer | None = None
         self.history: History | None = None
         self.layers: list[DenseLayer | Dropout] = []
@@ -133,6 +146,14 @@ class Sequential:
                 specs[-1] = (*specs[-1][:4], layer.rate)
             else:
                 input_dropout = layer.rate
+        weights = sum(spec[0] * spec[1] for spec in specs)
+        widest = max(specs, key=lambda spec: spec[0] * spec[1])
+        too_many = (
+            f"layers: expected a model that fits into memory, got {weights:,} weights, most "
+            f"of them in a layer of {widest[0]} x {widest[1]}; use fewer units or inputs"
+        )
+        if weights > 2**40:  # before any size leaves the range of the core's integers
+            raise ValueError(too_many)
         try:
             return CORES[self.dtype](
                 layers=specs,
@@ -144,20 +165,19 @@ class Sequential:
                 member=self._member,
             )
         except MemoryError:
-            weights = sum(spec[0] * spec[1] for spec in specs)
-            raise MemoryError(
-                f"layers: expected a model that fits into memory, got {weights:,} weights; use "
-                "fewer units"
-            ) from None
+            raise MemoryError(too_many) from None
 
-    def _build(self, inputs: int) -> None:
+    def _initial_core(self, inputs: int) -> _core.Model32 | _core.Model64:
         core = self._make_core(inputs)
         flat = np.zeros_like(core.parameters())
         for i, (layer, (at, _)) in enumerate(zip(self._dense, core.offsets(), strict=True)):
             weight = layer.initial_weight(core.weight(i).shape[0], self.seed, i, self._member)
             flat[at : at + weight.size] = weight.ravel()
         core.set_parameters(flat)
-        self._core, self._input_size = core, inputs
+        return core
+
+    def _build(self, inputs: int) -> None:
+        self._core, self._input_size = self._initial_core(inputs), inputs
 
     def _built(self) -> _core.Model32 | _core.Model64:
         if self._core is None:
@@ -242,13 +262,20 @@ class Sequential:
             return training.Training(self, X, y, **options)
         except BaseException:
             if not was_built:
-                self._core = self._input_size = None
+                self._unbuild()
             raise
+
+    def _unbuild(self) -> None:
+        """Forget an input size that came from data that turned out to be wrong."""
+        self._core = self._input_size = None
 
     @contextmanager
     def _exclusive(self, what: str) -> Iterator[None]:
         # The thread that trains may load weights in a callback, but not begin another fit.
-        if not self._lock.acquire(blocking=False) or (self._fitting and what == "fit"):
+        free = self._lock.acquire(blocking=False)
+        if not free or (self._fitting and what == "fit"):
+            if free:
+                self._lock.release()
             raise RuntimeError(
                 f"{what}: this model is being trained just now, by another thread or by the fit "
                 "that called this callback; wait for it, or train a copy"
@@ -261,16 +288,28 @@ class Sequential:
             self._fitting = was_fitting
             self._lock.release()
 
-    def _snapshot(self, *, moments: bool) -> tuple[Array, tuple[Array, Array, int] | None, int]:
+    def _snapshot(self, *, moments: bool) -> Snapshot:
         core = self._built()
-        return core.parameters().copy(), core.moments() if moments else None, core.steps
+        return Snapshot(
+            core.parameters().copy(),
+            core.moments() if moments else None,
+            core.steps,
+            self._epochs,
+            self.optimizer,
+            self.history,
+        )
 
-    def _restore(self, snapshot: tuple[Array, tuple[Array, Array, int] | None, int]) -> None:
+    def _restore(self, snapshot: Snapshot) -> None:
+        """Return to where a fit began; with the optimizer's memory where the snapshot has it."""
         core = self._built()
-        parameters, moments, core.steps = snapshot
-        core.set_parameters(parameters)
-        if moments is not None:
-            core.set_moments(*moments)
+        core.set_parameters(snapshot.parameters)
+        core.steps, self._epochs = snapshot.steps, snapshot.epochs
+        self.optimizer, self.history = snapshot.optimizer, snapshot.history
+        if snapshot.moments is not None and self.optimizer is not None:
+            core.set_optimizer(self.optimizer._core())
+            core.set_moments(*snapshot.moments)
+        elif snapshot.moments is not None:  # never trained before
+            self._forget_moments()
 
     def _forget_moments(self) -> None:
         first, second, _ = self._built().moments()
@@ -380,7 +419,7 @@ class Sequential:
             or ``r2`` (the mean of the outputs' coefficients of determination).
         """
         core = self._built()
-        examples = training.Examples(self, X, y, sample_weight)
+        examples = Examples(self, X, y, sample_weight)
         return examples.evaluate(core, examples.core())
 
     # Blame
@@ -403,7 +442,7 @@ class Sequential:
             The keys and shapes of :meth:`state_dict`.
         """
         core = self._built()
-        examples = training.Examples(self, X, y, sample_weight)
+        examples = Examples(self, X, y, sample_weight)
         answer = core.blame(examples.core(scored=False), gradient=True)
         if answer["row"] >= 0:
             examples.raise_not_finite(answer["row"])
@@ -475,13 +514,17 @@ class Sequential:
         RuntimeError
             Where another thread is training this model.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"state: expected a dict such as state_dict() gives, got {_checks.describe(state)}"
+            )
         with self._exclusive("load_state_dict"):
             core = self._core
             if core is None:
                 first = data.as_array("dense_0.weight", state.get("dense_0.weight", ()))
                 if first.ndim != 2 or 0 in first.shape:
                     self._built()  # raises
-                core = self._make_core(first.shape[0])
+                core = self._initial_core(first.shape[0])
             flat = core.parameters().copy()
             places = {}
             for i, (weight, bias) in enumerate(core.offsets()):
@@ -629,6 +672,14 @@ def fit_many(
     >>> [history.epochs for history in culpa.fit_many(models, X, y, epochs=2)]
     [2, 2, 2]
     """
+    if not isinstance(models, (list, tuple)) or not all(
+        isinstance(model, Sequential) for model in models
+    ):
+        raise TypeError(
+            f"models: expected a list of culpa.Sequential, got {_checks.describe(models)}"
+        )
+    if not models:
+        return []
     if len({id(model) for model in models}) != len(models):
         raise ValueError("models: expected each model once")
     if len({model.dtype for model in models}) > 1:
@@ -636,11 +687,13 @@ def fit_many(
     if rows is not None and len(rows) != len(models):
         raise ValueError(f"rows: expected one array for each of the {len(models)} models")
     options = {"verbose": False, **options}
-    trainings = []
-    for i, model in enumerate(models):
-        own = {} if rows is None else {"rows": rows[i]}
-        trainings.append(model._prepare(X, y, {**options, **own}))
-    return training.run_side_by_side(trainings)
+    with ExitStack() as stack:
+        trainings = []
+        for i, model in enumerate(models):
+            stack.enter_context(model._exclusive("fit"))
+            own = {} if rows is None else {"rows": rows[i]}
+            trainings.append(model._prepare(X, y, {**options, **own}))
+        return training.run_side_by_side(trainings)
 
 
 def _checked_layers(layers: Sequence[Dense | Dropout]) -> list[Dense | Dropout]:

@@ -67,6 +67,8 @@ def load(path: str | PathLike[str]) -> Sequential:
     """
     from safetensors import SafetensorError, safe_open
 
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"path: expected a file, got {str(path)!r}, which is a folder")
     if not Path(path).is_file():
         raise FileNotFoundError(f"path: expected a file, got {str(path)!r}, which does not exist")
     try:
@@ -79,7 +81,8 @@ def load(path: str | PathLike[str]) -> Sequential:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
             # Sizes are compared with the tensors that are there before anything is allocated.
             _check_shapes(config, shapes)
-            model = from_config({**config, "input_size": None})
+            seed = _checks.integer("seed", config["seed"], 0)
+            model = from_config({**config, "seed": seed, "input_size": None})
             model.load_state_dict({name: file.get_tensor(name) for name in names})
     except SafetensorError as error:
         raise _bad(path, str(error)) from None

@@ -44,8 +44,9 @@ def default_threads(environment: Mapping[str, str] = os.environ) -> int:
     """Return the number of threads to begin with."""
     for name in ("CULPA_NUM_THREADS", "OMP_NUM_THREADS"):
         first = environment.get(name, "").split(",")[0].strip()
-        if first.isascii() and first.isdigit() and 1 <= int(first) <= 1024:
-            return int(first)
+        count = _number(first)
+        if count is not None and 1 <= count <= 1024:
+            return count
     try:
         usable = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
@@ -79,9 +80,14 @@ def cgroup_limit(
             else:
                 quota = _read(folder / "cpu.cfs_quota_us")
                 period = _read(folder / "cpu.cfs_period_us")
-            if quota.strip().isdigit() and period.strip().isdigit() and int(period) > 0:
-                limits.append(-(-int(quota) // int(period)))
+            allowed, each = _number(quota.strip()), _number(period.strip())
+            if allowed is not None and each:
+                limits.append(-(-allowed // each))
     return max(1, min(limits)) if limits else None
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _read(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from culpa import _checks, _core, data
 from culpa.callbacks import Callback, EarlyStopping, History
+from culpa.examples import Examples, validation_examples
 from culpa.optimizers import Adam, Optimizer
 from culpa.progress import Reporter, make_reporter
 from culpa.schedules import Constant, Schedule
@@ -39,86 +40,6 @@ class _FunctionCallback(Callback):
 
     def on_epoch_end(self, training: Training) -> None:
         self.function(training)
-
-
-class Examples:
-    """Checked examples, and how to score them."""
-
-    def __init__(
-        self, model: Sequential, X: Any, y: Any, sample_weight: Any, suffix: str = ""
-    ) -> None:
-        names = [f"{name}{suffix}" for name in ("X", "y", "sample_weight")]
-        self.x = data.check_x(X, model.input_size, model.dtype, names[0])
-        self.targets = data.check_targets(
-            model.loss, y, len(self.x), model.output_size, model.dtype, names[1]
-        )
-        self.weights = data.check_weights(names[2], sample_weight, len(self.x))
-        self.metric = "r2" if model.loss.task == "regression" else "accuracy"
-        self._names = names
-        self._dtype = model.dtype
-
-    def core(self, order: NDArray[np.int64] | None = None, scored: bool = True) -> _core.Examples:
-        """Return the core's view of them."""
-        return _core.Examples(
-            self.x,
-            weights=self.weights,
-            order=order,
-            score_scale=self.score_scale(order) if scored and self.metric == "r2" else None,
-            **self.targets.keywords(),
-        )
-
-    def score_scale(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """Return what squared errors count per output, so that r2 = 1 - their sum.
-
-        1 / (outputs * total squares around the weighted mean), NaN where y does not vary.
-        """
-        values = self.targets.values
-        assert values is not None
-        rows = np.arange(len(values)) if rows is None else rows
-        blocks = np.array_split(rows, len(rows) // 4096 + 1)  # bounded memory
-        weights = np.ones(len(values)) if self.weights is None else self.weights
-
-        def total(function: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Any:
-            return sum(
-                (function(np.asarray(values[block], np.float64)) * weights[block, None]).sum(axis=0)
-                for block in blocks
-            )
-
-        mean = total(lambda y: y) / weights[rows].sum()
-        squares = total(lambda y: (y - mean) ** 2)
-        return 1.0 / np.where(squares > 0.0, squares * values.shape[1], np.nan)
-
-    def score(self, weighted_scores: float, weight_sum: float) -> float:
-        """Return the metric from the core's sum of scores."""
-        if self.metric == "r2":
-            return 1.0 - weighted_scores
-        return weighted_scores / weight_sum
-
-    def evaluate(
-        self, core: _core.Model32 | _core.Model64, prepared: _core.Examples
-    ) -> dict[str, float]:
-        """Return loss and metric of the model as it is."""
-        losses, scores, row = core.evaluate(prepared)
-        if row >= 0:
-            self.raise_not_finite(row)
-        weights = np.ones(len(losses)) if self.weights is None else self.weights
-        total = float(weights.sum())
-        return {
-            # Not `@`: its order of summation may depend on the threads of NumPy's BLAS.
-            "loss": float((weights * losses).sum()) / total,
-            self.metric: self.score(float((weights * scores).sum()), total),
-        }
-
-    def raise_not_finite(self, row: int) -> None:
-        """Raise the error for a row that the core found to hold NaN or infinity."""
-        for name, array in ((self._names[0], self.x), (self._names[1], self.targets.values)):
-            if array is not None and array.dtype.kind == "f":
-                with np.errstate(over="ignore"):
-                    if not np.isfinite(np.asarray(array[row]).astype(self._dtype)).all():
-                        raise data.not_finite(name, array, row, self._dtype)
-        raise ValueError(
-            f"row {row} changed while it was read: expected data that stay as they are"
-        )
 
 
 class Training:
@@ -153,7 +74,7 @@ class Training:
         clip_norm: float | None = None,
         early_stopping: EarlyStopping | int | bool | None = None,
         schedule: Schedule | None = None,
-        callbacks: Callback | Callable[[Training], object] | Iterable[Any] = (),
+        callbacks: Callback | Callable[[Training], object] | Sequence[Any] = (),
         shuffle: bool = True,
         verbose: bool | int = True,
     ) -> None:
@@ -182,23 +103,17 @@ class Training:
         # Everything is checked before the model is touched (but for a model that is not built yet:
         # it learns its input size here, and fit takes that back where a later check fails).
         x = data.check_x(X, model.input_size, model.dtype, finite=False)
-        if model.input_size is None:
+        self._built_here = model.input_size is None
+        if self._built_here:
             model._build(x.shape[1])
         self.examples = Examples(model, x, y, sample_weight)
-        by_class = data.class_weights(
-            class_weight, self.examples.targets, model.loss, model.output_size
-        )
-        if by_class is not None:
-            own = self.examples.weights
-            self.examples.weights = by_class if own is None else own * by_class
-            data.check_weights("class_weight", self.examples.weights, len(x))
         self.rows, held_out = _split_rows(model, len(x), rows, split, validation_data)
         self.validation: Examples | None = None
-        self._validation_core: _core.Examples | None = None
         if held_out is not None:
-            self.validation = _take_rows(model, self.examples, held_out)
+            self.validation = self.examples.part(model, held_out)
         elif validation_data is not None:
-            self.validation = _validation_examples(model, validation_data)
+            self.validation = validation_examples(model, validation_data)
+        self._weigh_classes(model, class_weight)
         if self.stopping is not None:
             self.monitor = self._checked_monitor(self.stopping)
         else:
@@ -207,32 +122,45 @@ class Training:
         self.model = model
         self.core = model._built()
         self.optimizer = optimizer
-        model.optimizer = optimizer
-        self.core.set_optimizer(optimizer._core())
         n = len(self.rows) if self.rows is not None else len(x)
         self.shuffle = bool(shuffle)
-        self.offsets = np.append(np.arange(0, n, batch_size), n).astype(np.int64)
+        self.offsets = np.append(np.arange(0, n, min(batch_size, n)), n).astype(np.int64)
         self.steps_per_epoch = len(self.offsets) - 1
         self.total_steps = self.steps_per_epoch * self.epochs
         self.n_examples = n
-        if self.validation is not None:
-            self._validation_core = self.validation.core()
-        self._score_scale = (
-            self.examples.score_scale(self.rows) if self.examples.metric == "r2" else None
-        )
+        scored = self.examples.metric == "r2"
+        self._score_scale = self.examples.score_scale(self.rows) if scored else None
+        self._validation_core = self.validation.core() if self.validation is not None else None
 
         self.history = History()
-        model.history = self.history
         self.epoch = 0
         self.step = 0
         self._in_epoch = 0
         self._stop: str | None = None
-        self._begun = model._snapshot(moments=isinstance(x, np.memmap))
         self._best: NDArray[Any] | None = None
         self._best_value: float | None = None
         self._waited = 0
-        self.reporter: Reporter = make_reporter(verbose, self)
-        self._pending: tuple[_core.Job, int] | None = None
+        self._rates = self._epoch_rates()  # of a schedule of the user's own, checked here
+        self._verbose = verbose
+        self.reporter = Reporter()
+
+    def _weigh_classes(self, model: Sequential, class_weight: Any) -> None:
+        examples = self.examples
+        by_class = data.class_weights(class_weight, examples.targets, model.loss, model.output_size)
+        if by_class is not None:
+            own = examples.weights
+            weights = by_class if own is None else own * by_class
+            examples.weights = data.check_weights("class_weight", weights, len(weights))
+
+    def begin(self) -> None:
+        """Touch the model for the first time: all that could be wrong has been checked."""
+        model = self.model
+        self._begun = model._snapshot(moments=isinstance(self.examples.x, np.memmap))
+        model.history = self.history
+        before, model.optimizer = model.optimizer, self.optimizer
+        if self.optimizer != before:
+            self.core.set_optimizer(self.optimizer._core())
+        self.reporter = make_reporter(self._verbose, self)
         for callback in self.callbacks:
             callback.on_fit_begin(self)
 
@@ -282,15 +210,26 @@ class Training:
             score_scale=self._score_scale,
             **self.examples.targets.keywords(),
         )
-        steps = np.arange(self.steps_per_epoch, dtype=np.float64)
-        factors = self.schedule.factors(
-            steps + self.epoch * self.steps_per_epoch,
-            self.total_steps,
-            model._epochs + steps / self.steps_per_epoch,
-        )
-        self._rates = np.ascontiguousarray(self.optimizer.learning_rate * np.asarray(factors))
+        self._rates = self._epoch_rates()
         self._sums = np.zeros((3, self.steps_per_epoch))
         self._epoch_began = time.perf_counter()
+
+    def _epoch_rates(self) -> NDArray[np.float64]:
+        """Return the learning rate of each step of the current epoch."""
+        steps = np.arange(self.steps_per_epoch, dtype=np.float64)
+        given = self.schedule.factors(
+            steps + self.epoch * self.steps_per_epoch,
+            self.total_steps,
+            self.model._epochs + steps / max(self.steps_per_epoch, 1),
+        )
+        factors = np.asarray(data.as_array("schedule", given), dtype=np.float64)
+        expected = f"schedule: expected factors() to give {len(steps)} finite numbers of at least 0"
+        if factors.shape != steps.shape:
+            raise ValueError(f"{expected}, one per step, got shape {factors.shape}")
+        bad = np.flatnonzero(~np.isfinite(factors) | (factors < 0))
+        if bad.size:
+            raise ValueError(f"{expected}, got {factors[bad[0]]} for step {bad[0]}")
+        return self.optimizer.learning_rate * factors
 
     def take(self, result: tuple[int, str, int]) -> None:
         """Take note of what a chunk did; run what is due."""
@@ -299,6 +238,8 @@ class Training:
         self.step += done
         if stop == "not_finite":
             self.model._restore(self._begun)
+            if self._built_here:
+                self.model._unbuild()
             self.examples.raise_not_finite(row)
         if stop == "diverged":
             self._diverge()
@@ -331,6 +272,8 @@ class Training:
         trained = time.perf_counter()
         loss, metric = self.running()
         row = {"loss": loss, self.examples.metric: metric}
+        if not np.isfinite(self.core.parameters()).all():
+            self._diverge()
         if self.validation is not None and self._validation_core is not None:
             measured = self.validation.evaluate(self.core, self._validation_core)
             row |= {f"val_{key}": value for key, value in measured.items()}
@@ -359,18 +302,31 @@ class Training:
                 self.stop("early stopping")
 
     def _diverge(self) -> None:
-        kept = "those it had before fit"
+        """Put back weights that work, and raise.
+
+        The epoch's loss was measured while the weights moved, so the weights at its end may already
+        be lost: they are tried on the examples, beside those from before the fit.
+        """
+        before = self._begun.parameters
+        candidates = [(before, "those it had before fit")]
         if self._best is not None:
-            self.core.set_parameters(self._best)
-            kept = f"those of its best epoch, {self.history.best_epoch}"
-        else:
-            self.model._restore(self._begun)
+            candidates.append((self._best, f"those of its best epoch, {self.history.best_epoch}"))
+        judge = self.validation or self.examples
+        kept, least = candidates[0], math.inf
+        for candidate in candidates:
+            self.core.set_parameters(candidate[0])
+            with np.errstate(over="ignore", invalid="ignore"):
+                loss = judge.evaluate(self.core, judge.core())["loss"]
+            if loss < least:
+                kept, least = candidate, loss
+        self.core.set_parameters(kept[0])
         self.model._forget_moments()
+        done = min(self._in_epoch, self.steps_per_epoch - 1)
         raise DivergedError(
             f"the loss became NaN or infinite in epoch {self.epoch}, step {self._in_epoch} of "
-            f"{self.steps_per_epoch}; the model keeps its weights: {kept}. Lower the learning rate "
-            f"(now {self._rates[min(self._in_epoch, len(self._rates) - 1)]:g}), scale the inputs "
-            "(input_scale) or pass clip_norm=1.0"
+            f"{self.steps_per_epoch}; the model keeps its weights: {kept[1]}. Lower the learning "
+            f"rate (now {self._rates[done]:g}), scale the inputs (input_scale) or pass "
+            "clip_norm=1.0"
         )
 
     def finish(self) -> History:
@@ -390,6 +346,7 @@ class Training:
 def run(training: Training) -> History:
     """Work through a training's chunks."""
     try:
+        training.begin()
         while (job := training.next_job(CHUNK_SECONDS)) is not None:
             training.take(training.core.train(job))
     except KeyboardInterrupt:
@@ -404,6 +361,8 @@ def run(training: Training) -> History:
 def run_side_by_side(trainings: Sequence[Training]) -> list[History]:
     """Work through several trainings at once, a model a thread."""
     try:
+        for training in trainings:
+            training.begin()
         while True:
             seconds = CHUNK_SECONDS * min(1.0, _core.num_threads() / len(trainings))
             jobs = [(t, job) for t in trainings if (job := t.next_job(seconds)) is not None]
@@ -435,9 +394,11 @@ def _as_early_stopping(value: EarlyStopping | int | bool | None) -> EarlyStoppin
 
 
 def _as_callbacks(value: Any) -> list[Callback]:
-    given = [value] if isinstance(value, Callback) or callable(value) else list(value or ())
+    given = list(value or ()) if value is None or isinstance(value, (list, tuple)) else [value]
     result: list[Callback] = []
     for item in given:
+        if isinstance(item, type):
+            raise TypeError(f"callbacks: expected an object, got the class; use {item.__name__}()")
         if isinstance(item, Callback):
             if item.every is not None:
                 _checks.integer("every", item.every, 1)
@@ -457,6 +418,12 @@ def _split_rows(
 ) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
     """Return the rows to train on (None: all) and those held out (None: none)."""
     if rows is not None:
+        rows = data.as_array("rows", rows)
+        if rows.dtype.kind not in "iu":
+            raise TypeError(
+                f"rows: expected integer row indices, got dtype {rows.dtype}; use "
+                "numpy.flatnonzero on a mask"
+            )
         rows = np.ascontiguousarray(rows, dtype=np.int64)
         if rows.ndim != 1 or rows.size == 0 or rows.min() < 0 or rows.max() >= n:
             raise ValueError(
@@ -475,22 +442,3 @@ def _split_rows(
         )
     shuffled = base[_core.permutation(len(base), model.seed, model._member, 2**32 - 1)]
     return np.sort(shuffled[held:]), np.sort(shuffled[:held])
-
-
-def _take_rows(model: Sequential, examples: Examples, rows: NDArray[np.int64]) -> Examples:
-    weights = None if examples.weights is None else examples.weights[rows]
-    targets = examples.targets
-    y = targets.labels if targets.labels is not None else targets.values
-    assert y is not None
-    return Examples(model, examples.x[rows], y[rows], weights, " (validation part)")
-
-
-def _validation_examples(model: Sequential, value: Any) -> Examples:
-    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
-        raise TypeError(
-            "validation_data: expected a tuple (X, y) or (X, y, sample_weight), "
-            f"got {_checks.describe(value)}"
-        )
-    return Examples(
-        model, value[0], value[1], value[2] if len(value) == 3 else None, " (validation)"
-    )

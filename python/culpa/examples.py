@@ -1,0 +1,112 @@
+"""Checked examples: X, y and their weights, as the core takes them, and how to score them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from culpa import _checks, _core, data
+
+if TYPE_CHECKING:
+    from culpa.model import Sequential
+
+__all__ = ["Examples", "validation_examples"]
+
+
+class Examples:
+    """Checked examples, and how to score them."""
+
+    def __init__(
+        self, model: Sequential, X: Any, y: Any, sample_weight: Any, suffix: str = ""
+    ) -> None:
+        names = [f"{name}{suffix}" for name in ("X", "y", "sample_weight")]
+        self.x = data.check_x(X, model.input_size, model.dtype, names[0], scale=model.input_scale)
+        self.targets = data.check_targets(
+            model.loss, y, len(self.x), model.output_size, model.dtype, names[1]
+        )
+        self.weights = data.check_weights(names[2], sample_weight, len(self.x))
+        self.metric = "r2" if model.loss.task == "regression" else "accuracy"
+        self._names = names
+        self._dtype = model.dtype
+        self._scale = model.input_scale
+
+    def core(self, order: NDArray[np.int64] | None = None, scored: bool = True) -> _core.Examples:
+        """Return the core's view of them."""
+        return _core.Examples(
+            self.x,
+            weights=self.weights,
+            order=order,
+            score_scale=self.score_scale(order) if scored and self.metric == "r2" else None,
+            **self.targets.keywords(),
+        )
+
+    def score_scale(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Return what squared errors count per output, so that r2 = 1 - their sum.
+
+        1 / (outputs * total squares around the weighted mean), NaN where y does not vary.
+        """
+        values = self.targets.values
+        assert values is not None
+        rows = np.arange(len(values)) if rows is None else rows
+        blocks = np.array_split(rows, len(rows) // 4096 + 1)  # bounded memory
+        weights = np.ones(len(values)) if self.weights is None else self.weights
+
+        def total(function: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Any:
+            return sum(
+                (function(np.asarray(values[block], np.float64)) * weights[block, None]).sum(axis=0)
+                for block in blocks
+            )
+
+        mean = total(lambda y: y) / weights[rows].sum()
+        squares = total(lambda y: (y - mean) ** 2)
+        first = np.asarray(values[rows[0]])
+        varies = np.any([np.any(values[block] != first, axis=0) for block in blocks], axis=0)
+        return 1.0 / np.where(varies & (squares > 0.0), squares * values.shape[1], np.nan)
+
+    def score(self, weighted_scores: float, weight_sum: float) -> float:
+        """Return the metric from the core's sum of scores."""
+        if self.metric == "r2":
+            return 1.0 - weighted_scores
+        return weighted_scores / weight_sum
+
+    def evaluate(
+        self, core: _core.Model32 | _core.Model64, prepared: _core.Examples
+    ) -> dict[str, float]:
+        """Return loss and metric of the model as it is."""
+        losses, scores, row = core.evaluate(prepared)
+        if row >= 0:
+            self.raise_not_finite(row)
+        weights = np.ones(len(losses)) if self.weights is None else self.weights
+        total = float(weights.sum())
+        return {
+            # Not `@`: its order of summation may depend on the threads of NumPy's BLAS.
+            "loss": float((weights * losses).sum()) / total,
+            self.metric: self.score(float((weights * scores).sum()), total),
+        }
+
+    def raise_not_finite(self, row: int) -> None:
+        """Raise the error for a row that the core found to hold NaN or infinity."""
+        raise data.not_finite(self._names[0], self.x, row, self._dtype, self._scale)
+
+    def part(self, model: Sequential, rows: NDArray[np.int64]) -> Examples:
+        """Return a copy of some rows."""
+        y = self.targets.labels if self.targets.labels is not None else self.targets.values
+        assert y is not None
+        weights = None if self.weights is None else self.weights[rows]
+        return Examples(model, self.x[rows], y[rows], weights, " (validation part)")
+
+
+def validation_examples(model: Sequential, value: Any) -> Examples:
+    """Return fit's `validation_data` checked, memory maps too."""
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
+        raise TypeError(
+            "validation_data: expected a tuple (X, y) or (X, y, sample_weight), "
+            f"got {_checks.describe(value)}"
+        )
+    weight = value[2] if len(value) == 3 else None
+    examples = Examples(model, value[0], value[1], weight, " (validation)")
+    data.check_finite("X (validation)", examples.x, model.dtype, model.input_scale, files=True)
+    return examples
