@@ -26,8 +26,6 @@ struct Shared {
   std::atomic<std::size_t> bad_row{no_row};
   bool stop_now = false; // interrupted: drop the step
   bool out_of_time = false;
-  double weight_sum = 0;
-  double scale = 0;
 
   bool good() const {
     return finite.load(std::memory_order_relaxed) &&
@@ -237,6 +235,11 @@ std::size_t longest(const TrainJob &job) {
   return most;
 }
 
+template <class T> void ready(Model<T> &model) { // a model without an optimizer gets the default
+  if (!model.has_moments)
+    set_optimizer(model, model.optimizer);
+}
+
 template <class T> void make_room(Model<T> &model, std::size_t rows, std::size_t threads) {
   rows = std::min(rows, rows_per_block(model.network, sizeof(T)));
   if (!model.space || model.space->rows < rows || model.space->threads < threads)
@@ -265,11 +268,6 @@ void finish(Model<T> &model, const Shared &shared, TrainResult &result, const Tr
 }
 
 } // namespace
-
-template <class T> void ready(Model<T> &model) { // a model without an optimizer gets the default
-  if (!model.has_moments)
-    set_optimizer(model, model.optimizer);
-}
 
 template <class T>
 TrainResult train(Model<T> &model, const TrainJob &job, std::size_t threads, Interrupt interrupt) {
