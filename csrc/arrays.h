@@ -63,7 +63,8 @@ inline Source source(const py::array &array, const char *name, std::size_t colum
 template <class T> const T *vector(const py::array &array, const char *name, std::size_t length) {
   if (!py::isinstance<py::array_t<T>>(array) || array.ndim() != 1 ||
       static_cast<std::size_t>(array.shape(0)) != length ||
-      (length > 1 && array.strides(0) != static_cast<py::ssize_t>(sizeof(T))))
+      (length > 1 && array.strides(0) != static_cast<py::ssize_t>(sizeof(T))) ||
+      reinterpret_cast<std::uintptr_t>(array.data()) % alignof(T) != 0)
     throw py::type_error(std::string(name) + ": expected a contiguous array of shape (" +
                          std::to_string(length) + ",) and dtype " +
                          py::str(py::dtype::of<T>()).cast<std::string>() + ", got " +

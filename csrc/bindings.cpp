@@ -40,6 +40,7 @@ Enum named(const char *const (&names)[n], const std::string &name, const char *w
 // Ctrl-C: Python's signal handlers run while the core works. Called without the GIL, on the thread
 // that came in.
 bool signals_pending(void * /*context*/) {
+  const CallersFloatMode mode;
   const py::gil_scoped_acquire gil;
   return PyErr_CheckSignals() != 0;
 }
@@ -160,6 +161,10 @@ template <class T> const Layer &layer_at(const Model<T> &model, std::size_t i) {
   return model.network.layers[i];
 }
 
+template <class T> py::array_t<T> give_array(const std::vector<T> &values) {
+  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
 template <class T> py::array_t<T> make_array(std::size_t rows, std::size_t columns) {
   return py::array_t<T>(std::vector<std::size_t>{rows, columns});
 }
@@ -177,6 +182,19 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
                                 self);
           },
           "The flat parameter vector, a read-only view.")
+      .def(
+          "copy_parameters",
+          [](const M &model) {
+            py::array_t<T> copy(static_cast<py::ssize_t>(model.network.parameters));
+            T *to = copy.mutable_data();
+            {
+              const py::gil_scoped_release release; // a writer may hold the guard
+              const std::shared_lock lock(model.guard);
+              std::copy_n(model.parameters.values.data(), model.network.parameters, to);
+            }
+            return copy;
+          },
+          "A copy of the flat parameter vector, all of one step.")
       .def(
           "weight",
           [](const py::object &self, std::size_t i) {
@@ -225,13 +243,19 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
       .def(
           "moments",
           [](const M &model) -> py::typing::Tuple<py::array_t<T>, py::array_t<T>, py::int_> {
-            const auto copy = [](const Buffer<T> &from) {
-              py::array_t<T> to(static_cast<py::ssize_t>(from.size()));
-              std::copy_n(from.data(), from.size(), to.mutable_data());
-              return to;
-            };
-            return py::make_tuple(copy(model.moments.first), copy(model.moments.second),
-                                  model.moments.steps);
+            std::vector<T> first, second;
+            std::uint64_t steps = 0;
+            {
+              const py::gil_scoped_release release; // a writer may hold the guard
+              const std::shared_lock lock(model.guard);
+              const auto copy = [](const Buffer<T> &from) {
+                return std::vector<T>(from.data(), from.data() + from.size());
+              };
+              first = copy(model.moments.first);
+              second = copy(model.moments.second);
+              steps = model.moments.steps;
+            }
+            return py::make_tuple(give_array(first), give_array(second), steps);
           },
           "Copies of the optimizer's two moments (empty where it keeps none), and its steps.")
       .def(
@@ -394,18 +418,17 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
         std::vector<TrainResult> results;
         {
           const py::gil_scoped_release release;
-          std::vector<std::unique_lock<std::shared_mutex>> locks;
+          std::vector<std::unique_lock<Guard>> locks;
           locks.reserve(models.size());
           for (M *model : models)
             locks.emplace_back(model->guard);
           train_side_by_side(models, jobs, results, num_threads(), on_signals);
         }
+        if (PyErr_Occurred())
+          raise_pending();
         py::typing::List<Given> answer;
-        for (const TrainResult &result : results) {
-          if (result.stop == Stop::interrupted)
-            raise_pending();
+        for (const TrainResult &result : results)
           answer.append(give(result));
-        }
         return answer;
       },
       "models"_a, "jobs"_a, "A chunk of several models, each on one thread.");
@@ -494,6 +517,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   } catch (const std::runtime_error &error) {
     throw pybind11::import_error(error.what());
   }
+  watch_forks();
   bind_descriptions(m);
   bind_model<float>(m, "Model32");
   bind_model<double>(m, "Model64");

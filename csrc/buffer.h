@@ -20,7 +20,11 @@ public:
   explicit Buffer(std::size_t size) : size_(size) {
     if (size > max_size)
       throw std::bad_array_new_length();
-    data_ = static_cast<T *>(::operator new((size ? size : 1) * sizeof(T), alignment()));
+    // nothrow and a throw of our own: AddressSanitizer ends the process where plain new fails.
+    data_ =
+        static_cast<T *>(::operator new((size ? size : 1) * sizeof(T), alignment(), std::nothrow));
+    if (!data_)
+      throw std::bad_alloc();
 #if defined(__linux__)
     if (huge()) // advice: whether it is taken does not matter
       static_cast<void>(madvise(static_cast<void *>(data_), size * sizeof(T), MADV_HUGEPAGE));

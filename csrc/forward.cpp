@@ -43,7 +43,9 @@ Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t 
       trains ? (n_rows * values + 2 * static_cast<double>(network.parameters)) / 16 : 0;
   Plan best;
   double least = work;
-  for (std::size_t n = 2; n <= most_threads && work > 4e-6; ++n) {
+  // 2, 3, 4, 6, 8, 12, ... threads and the most, until more no longer pay: each count is measured.
+  for (std::size_t n = 2, last = 1; last < most_threads && work > 4e-6;
+       last = n, n = std::min(n % 3 == 0 ? n / 3 * 4 : std::max(n / 2 * 3, n + 1), most_threads)) {
     const bool columns = trains && (rows + n - 1) / n < few_rows && widest >= 64 * n;
     const auto parts =
         static_cast<double>(columns ? n : std::min(n, std::max<std::size_t>(rows, 1)));
@@ -54,7 +56,8 @@ Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t 
     if (cost < 0.9 * least) {
       least = cost;
       best = {n, columns ? Schedule::columns : Schedule::rows};
-    }
+    } else if (cost > 1.5 * least)
+      break;
   }
   return best;
 }
@@ -63,14 +66,13 @@ namespace {
 
 // A row of a source, side by side: the row itself, or a copy where its columns are strided or
 // unaligned.
-const void *whole_row(const Source &source, std::size_t row, std::vector<std::byte> &copy) {
+const void *whole_row(const Source &source, std::size_t row, Buffer<std::byte> &copy) {
   const std::size_t size = item_size(source.dtype);
   const auto *first = static_cast<const std::byte *>(source.data) +
                       static_cast<std::ptrdiff_t>(row) * source.row_stride;
   const bool aligned = reinterpret_cast<std::uintptr_t>(first) % size == 0;
   if (aligned && (source.columns <= 1 || source.column_stride == static_cast<std::ptrdiff_t>(size)))
     return first;
-  copy.resize(source.columns * size);
   for (std::size_t j = 0; j < source.columns; ++j)
     std::memcpy(copy.data() + j * size,
                 first + static_cast<std::ptrdiff_t>(j) * source.column_stride, size);
@@ -99,13 +101,12 @@ void drop(Matrix<T> values, T *slopes, Range rows, Range some_panels, double rat
 
 template <class T>
 std::size_t gather(const Source &source, const Examples &examples, Range positions,
-                   std::size_t first, T scale, Matrix<T> to) {
+                   std::size_t first, T scale, Matrix<T> to, RowBuffer<T> &buffer) {
   const auto panel = active<T>().panel;
-  std::vector<std::byte> copy;
   std::size_t bad = no_row;
   for (std::size_t i = positions.begin; i < positions.end; ++i) {
     const std::size_t row = examples.row(i);
-    if (!active<T>().gather(source.dtype, whole_row(source, row, copy), source.columns, scale,
+    if (!active<T>().gather(source.dtype, whole_row(source, row, buffer.raw), source.columns, scale,
                             to.data + (i - first) * panel, to.stride) &&
         bad == no_row)
       bad = row;
@@ -114,18 +115,17 @@ std::size_t gather(const Source &source, const Examples &examples, Range positio
 }
 
 template <class T>
-std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to) {
+std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to,
+                        RowBuffer<T> &buffer) {
   const auto panel = active<T>().panel;
-  std::vector<std::byte> copy;
-  Buffer<T> padded(panels(source.columns, panel) * panel);
   std::size_t bad = no_row;
   for (std::size_t i = positions.begin; i < positions.end; ++i, to += source.columns) {
     const std::size_t row = examples.row(i);
-    if (!active<T>().gather(source.dtype, whole_row(source, row, copy), source.columns, T(1),
-                            padded.data(), panel) &&
+    if (!active<T>().gather(source.dtype, whole_row(source, row, buffer.raw), source.columns, T(1),
+                            buffer.converted.data(), panel) &&
         bad == no_row)
       bad = row;
-    std::copy_n(padded.data(), source.columns, to);
+    std::copy_n(buffer.converted.data(), source.columns, to);
   }
   return bad;
 }
@@ -162,8 +162,9 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
   const Range mine = crew.share({0, block.rows()});
   const Range positions{block.positions.begin + mine.begin, block.positions.begin + mine.end};
 
-  std::size_t bad = gather(examples.x, examples, positions, block.positions.begin,
-                           static_cast<T>(network.input_scale), space.hidden[0]);
+  std::size_t bad =
+      gather(examples.x, examples, positions, block.positions.begin,
+             static_cast<T>(network.input_scale), space.hidden[0], space.row_buffers[crew.index]);
   if (block.dropout && network.input_dropout > 0)
     drop<T>(space.hidden[0], nullptr, mine, {0, panels(network.inputs(), panel)},
             network.input_dropout, *block.dropout, 0);
@@ -177,11 +178,11 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
     }
   else if (const std::size_t row =
                gather_rows(examples.y.values, examples, positions,
-                           space.targets.data() + mine.begin * network.outputs());
+                           space.targets.data() + mine.begin * network.outputs(),
+                           space.row_buffers[crew.index]);
            bad == no_row)
     bad = row;
-  if (bad != no_row)
-    bad_row.store(bad, std::memory_order_relaxed);
+  report(bad_row, bad);
 
   for (std::size_t l = 0; l < network.layers.size(); ++l) {
     const Layer &layer = network.layers[l];
@@ -209,8 +210,9 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \
-  template std::size_t gather(const Source &, const Examples &, Range, std::size_t, T, Matrix<T>); \
-  template std::size_t gather_rows(const Source &, const Examples &, Range, T *);                  \
+  template std::size_t gather(const Source &, const Examples &, Range, std::size_t, T, Matrix<T>,  \
+                              RowBuffer<T> &);                                                     \
+  template std::size_t gather_rows(const Source &, const Examples &, Range, T *, RowBuffer<T> &);  \
   template void forward_layer(const Parameters<T> &, const Layer &, std::size_t, Matrix<T>,        \
                               Matrix<T>, T *, Range, Range, const Draw *);                         \
   template bool forward(const Network &, const Parameters<T> &, Workspace<T> &, const Block &,     \

@@ -2,6 +2,7 @@
 // threads one after the other; two buffers take turns as input and output of a layer.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <vector>
 
 #include "blame.h"
@@ -15,7 +16,9 @@ namespace {
 constexpr std::size_t block_rows = 126; // nine tiles of 14 rows, twenty-one of 6
 
 template <class T> struct PredictSpace {
-  PredictSpace(const Network &network, std::size_t rows) {
+  PredictSpace(const Network &network, std::size_t rows, bool judges)
+      : row_buffer(std::max(network.inputs(), network.outputs())), labels(judges ? rows : 0),
+        targets(judges ? rows * network.outputs() : 0) {
     const auto panel = active<T>().panel;
     std::size_t widest = network.inputs();
     for (const Layer &layer : network.layers)
@@ -27,9 +30,12 @@ template <class T> struct PredictSpace {
     buffers[1] = storage.data() + size;
     scratch = Buffer<T>(2 * panels(network.outputs(), panel) * panel);
   }
-  std::size_t stride;
+  std::size_t stride = 0;
   Buffer<T> storage, scratch;
-  T *buffers[2];
+  T *buffers[2] = {};
+  RowBuffer<T> row_buffer;
+  Buffer<std::int32_t> labels;
+  Buffer<T> targets;
 };
 
 template <class T>
@@ -40,8 +46,8 @@ std::size_t predict_block(const Model<T> &model, const Examples &examples, Range
   const auto panel = k.panel;
   const std::size_t count = rows.end - rows.begin, outputs = network.outputs();
   Matrix<T> x{space.buffers[0], space.stride, network.inputs()};
-  std::size_t bad =
-      gather(examples.x, examples, rows, rows.begin, static_cast<T>(network.input_scale), x);
+  std::size_t bad = gather(examples.x, examples, rows, rows.begin,
+                           static_cast<T>(network.input_scale), x, space.row_buffer);
   for (std::size_t l = 0; l < network.layers.size(); ++l) {
     const Layer &layer = network.layers[l];
     const Matrix<T> h{space.buffers[(l + 1) % 2], space.stride, layer.outputs};
@@ -65,18 +71,16 @@ std::size_t predict_block(const Model<T> &model, const Examples &examples, Range
     }
   }
   if (out.losses) {
-    std::vector<T> targets;
-    std::vector<std::int32_t> labels;
     if (examples.y.labels)
       for (std::size_t i = rows.begin; i < rows.end; ++i) {
         const std::int32_t label = examples.y.labels[examples.row(i)];
         const bool fits = label >= 0 && static_cast<std::size_t>(label) < outputs;
-        labels.push_back(fits ? label : 0);
+        space.labels[i - rows.begin] = fits ? label : 0;
         bad = fits ? bad : examples.row(i);
       }
     else {
-      targets.resize(count * outputs);
-      const std::size_t row = gather_rows(examples.y.values, examples, rows, targets.data());
+      const std::size_t row =
+          gather_rows(examples.y.values, examples, rows, space.targets.data(), space.row_buffer);
       bad = bad == no_row ? row : bad;
     }
     k.loss({network.loss,
@@ -85,8 +89,8 @@ std::size_t predict_block(const Model<T> &model, const Examples &examples, Range
             x.stride,
             {0, count},
             outputs,
-            examples.y.labels ? labels.data() : nullptr,
-            targets.data(),
+            examples.y.labels ? space.labels.data() : nullptr,
+            space.targets.data(),
             nullptr,
             out.losses + rows.begin,
             out.scores + rows.begin,
@@ -111,19 +115,21 @@ std::size_t predict(const Model<T> &model, const Examples &examples, std::size_t
   std::vector<PredictSpace<T>> spaces;
   spaces.reserve(plan.threads);
   for (std::size_t i = 0; i < plan.threads; ++i)
-    spaces.emplace_back(model.network, height);
+    spaces.emplace_back(model.network, height, out.losses != nullptr);
   std::atomic<std::size_t> next{0}, bad{no_row};
   std::atomic<bool> stop{false};
   run(plan.threads, [&](const Crew &crew) {
-    std::size_t since_poll = 0;
+    auto polled = std::chrono::steady_clock::now();
     for (std::size_t i = 0; (i = next.fetch_add(1)) < blocks && !stop.load();) {
       const Range mine{i * height, std::min((i + 1) * height, rows)};
       const std::size_t row = predict_block(model, examples, mine, spaces[crew.index], out);
-      if (row != no_row)
-        bad.store(row);
-      if (crew.index == 0 && ++since_poll % 64 == 0 && interrupt.requested &&
-          interrupt.requested(interrupt.context))
-        stop.store(true);
+      report(bad, row);
+      const auto now = std::chrono::steady_clock::now();
+      if (crew.index == 0 && interrupt.requested && now - polled > std::chrono::milliseconds(50)) {
+        polled = now;
+        if (interrupt.requested(interrupt.context))
+          stop.store(true);
+      }
     }
   });
   return bad.load();
@@ -136,15 +142,18 @@ std::size_t find_not_finite(const Source &source, double scale, std::size_t thre
   std::atomic<std::size_t> bad{no_row};
   const std::size_t width = panels(source.columns, panel) * panel;
   Buffer<T> space(useful * width);
+  std::vector<RowBuffer<T>> buffers;
+  buffers.reserve(useful);
+  for (std::size_t i = 0; i < useful; ++i)
+    buffers.emplace_back(source.columns);
   const Examples examples{source, {}};
   run(useful, [&](const Crew &crew) {
     const Range mine = crew.share({0, source.rows});
     const Matrix<T> row{space.data() + crew.index * width, panel, source.columns};
     for (std::size_t r = mine.begin; r < mine.end; ++r)
-      if (gather(source, examples, {r, r + 1}, r, static_cast<T>(scale), row) != no_row) {
-        std::size_t first = bad.load();
-        while (r < first && !bad.compare_exchange_weak(first, r)) {
-        }
+      if (gather(source, examples, {r, r + 1}, r, static_cast<T>(scale), row,
+                 buffers[crew.index]) != no_row) {
+        report(bad, r);
         break;
       }
   });

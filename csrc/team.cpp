@@ -5,6 +5,7 @@
 #include <chrono>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <thread>
 
 #if defined(__x86_64__)
@@ -76,10 +77,8 @@ struct Worker {
 class Team {
 public:
   void run(std::size_t threads, Work work, void *context) {
-    while (workers_.size() + 1 < threads) {
-      workers_.emplace_back();
-      std::thread(&Team::live, this, &workers_.back()).detach();
-    }
+    if (!grow(threads))
+      return work(context, Crew{});
     Barrier barrier(threads);
     pending_.store(static_cast<std::uint32_t>(threads - 1), std::memory_order_relaxed);
     for (std::size_t i = 1; i < threads; ++i) {
@@ -98,6 +97,24 @@ public:
   std::mutex busy;
 
 private:
+  // Starts the threads that are missing; false where the system refuses one.
+  bool grow(std::size_t threads) noexcept {
+    try {
+      while (workers_.size() + 1 < threads) {
+        workers_.emplace_back();
+        try {
+          std::thread(&Team::live, this, &workers_.back()).detach();
+        } catch (...) {
+          workers_.pop_back(); // nobody would ever answer for it
+          throw;
+        }
+      }
+    } catch (...) {
+      return false;
+    }
+    return true;
+  }
+
   void live(Worker *self) {
     const FlushDenormals flush;
     for (std::uint32_t seen = 0;; ++seen) {
@@ -114,19 +131,12 @@ private:
 
 // Never destroyed: its threads sleep until the process ends.
 std::atomic<Team *> the_team{nullptr};
+std::atomic<std::uint32_t> forks{0};
 std::atomic<std::size_t> thread_count{1};
 
 Team &team() {
   Team *found = the_team.load(std::memory_order_acquire);
   if (!found) {
-#if !defined(_WIN32)
-    // After a fork only the calling thread lives on: the child forgets the team, busy or not, and
-    // builds its own at the next use.
-    static std::once_flag registered;
-    std::call_once(registered, [] {
-      pthread_atfork(nullptr, nullptr, [] { the_team.store(nullptr, std::memory_order_release); });
-    });
-#endif
     Team *fresh = new Team;
     if (the_team.compare_exchange_strong(found, fresh, std::memory_order_acq_rel))
       return *fresh;
@@ -164,12 +174,53 @@ void run_on_team(std::size_t threads, Work work, void *context) {
   work(context, Crew{});
 }
 
+void watch_forks() {
+#if !defined(_WIN32)
+  // After a fork only the calling thread lives on: the child forgets the team, busy or not, and
+  // builds its own at the next use; locks that other threads held are made anew.
+  pthread_atfork(nullptr, nullptr, [] {
+    the_team.store(nullptr, std::memory_order_release);
+    forks.fetch_add(1, std::memory_order_relaxed);
+  });
+#endif
+}
+
+void Guard::after_fork() {
+  const std::uint32_t now = forks.load(std::memory_order_relaxed);
+  if (seen_.load(std::memory_order_relaxed) == now)
+    return;
+  new (&gate_) std::mutex; // the old ones may be locked by threads that no longer exist
+  new (&readers_) std::shared_mutex;
+  seen_.store(now, std::memory_order_relaxed);
+}
+
+CallersFloatMode::CallersFloatMode() {
+#if defined(__x86_64__)
+  saved_ = _mm_getcsr();
+  _mm_setcsr(static_cast<unsigned>(saved_) & ~0x8040U);
+#elif defined(__aarch64__)
+  asm volatile("mrs %0, fpcr" : "=r"(saved_));
+  asm volatile("msr fpcr, %0" : : "r"(saved_ & ~(std::uint64_t{1} << 24U)));
+#endif
+}
+
+CallersFloatMode::~CallersFloatMode() {
+#if defined(__x86_64__)
+  _mm_setcsr(static_cast<unsigned>(saved_));
+#elif defined(__aarch64__)
+  asm volatile("msr fpcr, %0" : : "r"(saved_));
+#endif
+}
+
 double barrier_seconds(std::size_t threads) {
   static std::array<std::atomic<double>, 257> measured{};
   std::atomic<double> &known = measured.at(std::min<std::size_t>(threads, 256));
   if (threads > 1 && known.load(std::memory_order_relaxed) == 0) {
     std::array<double, 9> times{};
+    bool complete = false;
     run(threads, [&](const Crew &crew) {
+      if (crew.index == 0)
+        complete = crew.size == threads;
       for (double &time : times) {
         crew.wait();
         const auto begin = std::chrono::steady_clock::now();
@@ -181,6 +232,8 @@ double barrier_seconds(std::size_t threads) {
       }
     });
     std::sort(times.begin(), times.end());
+    if (!complete) // the team was busy: alone there is nothing to wait for
+      return 1e-6;
     known.store(std::max(times[times.size() / 2], 1e-7), std::memory_order_relaxed);
   }
   return known.load(std::memory_order_relaxed);

@@ -6,6 +6,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
+#include <shared_mutex>
 
 #include "view.h"
 
@@ -41,6 +43,49 @@ struct Crew {
     };
     return {edge(index), edge(index + 1)};
   }
+};
+
+// A lock that many readers share and a writer holds alone. A writer that waits goes before readers
+// that come later, and a fork leaves it free in the child.
+class Guard {
+public:
+  void lock() {
+    after_fork();
+    gate_.lock(); // readers wait behind it
+    readers_.lock();
+  }
+  void unlock() {
+    readers_.unlock();
+    gate_.unlock();
+  }
+  void lock_shared() {
+    after_fork();
+    gate_.lock();
+    readers_.lock_shared();
+    gate_.unlock();
+  }
+  void unlock_shared() { readers_.unlock_shared(); }
+
+private:
+  void after_fork();
+  std::mutex gate_;
+  std::shared_mutex readers_;
+  std::atomic<std::uint32_t> seen_{0};
+};
+
+// Once, when the library is loaded.
+void watch_forks();
+
+// Inside of run(), the float mode that its caller had, denormals and all: for Python's code.
+class CallersFloatMode {
+public:
+  CallersFloatMode();
+  ~CallersFloatMode();
+  CallersFloatMode(const CallersFloatMode &) = delete;
+  CallersFloatMode &operator=(const CallersFloatMode &) = delete;
+
+private:
+  std::uint64_t saved_ = 0;
 };
 
 std::size_t num_threads();

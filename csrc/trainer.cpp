@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 namespace culpa {
 
@@ -300,9 +301,12 @@ void train_side_by_side(const std::vector<Model<T> *> &models, const std::vector
   std::atomic<std::size_t> next{0};
   Poll poll(interrupt);
   run(std::min(threads, models.size()), [&](const Crew &crew) {
-    for (std::size_t i = 0; (i = next.fetch_add(1)) < models.size();)
+    for (std::size_t i = 0; (i = next.fetch_add(1)) < models.size();) {
       train_steps(*models[i], jobs[i], Crew{}, Schedule::rows, shared[i],
                   crew.index == 0 ? &poll : nullptr, results[i]);
+      if (shared[i].stop_now)
+        next.store(models.size()); // interrupted: the others need not begin
+    }
   });
   for (std::size_t i = 0; i < models.size(); ++i)
     finish(*models[i], shared[i], results[i], jobs[i]);
@@ -327,8 +331,10 @@ void apply(Model<T> &model, const T *gradient, double learning_rate, double weig
 }
 
 template <class T> void set_optimizer(Model<T> &model, const Optimizer &optimizer) {
+  Moments<T> fresh; // may not fit into memory: then nothing has changed
+  fresh.reset(model.network, optimizer);
+  model.moments = std::move(fresh);
   model.optimizer = optimizer;
-  model.moments.reset(model.network, optimizer);
   model.has_moments = true;
 }
 

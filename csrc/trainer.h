@@ -4,12 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
-#include <shared_mutex>
 #include <vector>
 
 #include "network.h"
 #include "parameters.h"
+#include "team.h"
 #include "view.h"
 #include "walk.h"
 #include "workspace.h"
@@ -31,7 +30,7 @@ template <class T> struct Model {
   bool has_moments = false;
   std::uint64_t steps = 0; // batches seen: the counter of dropout
   std::unique_ptr<Workspace<T>> space;
-  std::shared_mutex guard;
+  mutable Guard guard;
 };
 
 // Asks whether to stop, about every 50 ms and only on the caller's thread.

@@ -52,14 +52,22 @@ struct Block {
 
 constexpr std::size_t no_row = ~std::size_t{0};
 
-// Gather and convert examples into panels. Gives the first row of the source that holds a value
-// which is not finite, or no_row. `row_buffer` is for sources with strided columns.
+// Gather and convert examples into panels, whose row 0 is position `first`. Gives the first row of
+// the source found to hold a value that is not finite, or no_row.
 template <class T>
 std::size_t gather(const Source &source, const Examples &examples, Range positions,
-                   std::size_t first, T scale, Matrix<T> to);
-// The same into rows of `width` side by side.
+                   std::size_t first, T scale, Matrix<T> to, RowBuffer<T> &buffer);
+// The same into rows side by side.
 template <class T>
-std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to);
+std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to,
+                        RowBuffer<T> &buffer);
+
+// Keeps the lowest of the bad rows that threads report, so that the one named is always the same.
+inline void report(std::atomic<std::size_t> &lowest, std::size_t row) {
+  std::size_t known = lowest.load(std::memory_order_relaxed);
+  while (row < known && !lowest.compare_exchange_weak(known, row, std::memory_order_relaxed)) {
+  }
+}
 
 // One layer for some rows and some panels of outputs; slopes: nullptr where they are not needed.
 template <class T>

@@ -60,6 +60,8 @@ Workspace<T>::Workspace(const Network &network, std::size_t capacity, std::size_
                          {i, std::min(i + panel, layer.inputs)},
                          {j, std::min(j + unit_outputs, layer.outputs)}});
   }
+  for (std::size_t i = 0; i < threads; ++i)
+    row_buffers.emplace_back(std::max(network.inputs(), network.outputs()));
   scratch_size = 2 * padded(network.outputs(), panel);
   scratch = Buffer<T>(threads * scratch_size);
   squares = Buffer<double>(units.size());

@@ -22,6 +22,16 @@ struct Unit {
   Range inputs, outputs;
 };
 
+// Where one thread puts a row on its way in. Made before the threads set to work: memory that runs
+// out among them could not be reported.
+template <class T> struct RowBuffer {
+  explicit RowBuffer(std::size_t columns)
+      : raw(columns * sizeof(std::uint64_t)),
+        converted(panels(columns, kernels::active<T>().panel) * kernels::active<T>().panel) {}
+  Buffer<std::byte> raw; // a row of the source whose columns are strided, side by side
+  Buffer<T> converted;
+};
+
 template <class T> struct Workspace {
   Workspace(const Network &network, std::size_t rows, std::size_t threads);
 
@@ -36,7 +46,8 @@ template <class T> struct Workspace {
   Buffer<double> losses, scores; // per row of the block
   Buffer<std::int32_t> labels;
   Buffer<T> targets;
-  Buffer<T> scratch; // per thread: see LossRows
+  std::vector<RowBuffer<T>> row_buffers; // per thread
+  Buffer<T> scratch;                     // per thread: see LossRows
   std::size_t scratch_size;
   Buffer<T> gradient;            // flat, the sum over the batch
   Buffer<double> squares, norms; // per unit: sums of squared weights and gradients

@@ -43,6 +43,10 @@ class Model32:
         """
         The walk of a step without the update, and what is asked of it.
         """
+    def copy_parameters(self) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        A copy of the flat parameter vector, all of one step.
+        """
     def evaluate(self, examples: Examples) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
         """
         Each row's loss and score; and a row that is not finite, or -1.
@@ -108,6 +112,10 @@ class Model64:
     def blame(self, examples: Examples, *, nodes: bool = False, inputs: bool = False, norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
         """
         The walk of a step without the update, and what is asked of it.
+        """
+    def copy_parameters(self) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        A copy of the flat parameter vector, all of one step.
         """
     def evaluate(self, examples: Examples) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
         """

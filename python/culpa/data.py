@@ -186,7 +186,7 @@ def _check_labels(array: Array, outputs: int, name: str) -> NDArray[np.int32]:
             f"{name}: expected class indices 0 to {outputs - 1}, got {low} to {high}; number the "
             f"classes from 0 (numpy.unique(..., return_inverse=True)){wider}"
         )
-    return np.ascontiguousarray(array, dtype=np.int32)
+    return np.require(array, np.int32, ["C", "ALIGNED"])
 
 
 def check_weights(name: str, weight: Any, rows: int) -> NDArray[np.float64] | None:
@@ -197,13 +197,15 @@ def check_weights(name: str, weight: Any, rows: int) -> NDArray[np.float64] | No
     if array.shape != (rows,):
         raise ValueError(f"{name}: expected shape ({rows},), got shape {array.shape}")
     with np.errstate(invalid="ignore"):  # a signalling NaN
-        array = np.ascontiguousarray(array, dtype=np.float64)
+        array = np.require(array, np.float64, ["C", "ALIGNED"])
     if not np.isfinite(array).all() or (array < 0).any() or not (array > 0).any():
         raise ValueError(
             f"{name}: expected finite numbers of at least 0, some above 0, got {array.min()} to "
             f"{array.max()}"
         )
-    return array
+    # Only ratios count: a power of two brings weights that float32 could not hold into its range.
+    _, exponent = np.frexp(array.max())
+    return array if abs(exponent) < 60 else np.ldexp(array, -exponent)
 
 
 def class_weights(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
+import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from os import PathLike
@@ -26,6 +28,19 @@ CORES: dict[str, type[_core.Model32] | type[_core.Model64]] = {
     "float32": _core.Model32,
     "float64": _core.Model64,
 }
+
+
+# A fork leaves the child's models free, whatever another thread was doing with them.
+ALL_MODELS: weakref.WeakSet[Sequential] = weakref.WeakSet()
+
+
+def _free_locks() -> None:
+    for model in list(ALL_MODELS):
+        model._free_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_locks)
 
 
 class Snapshot(NamedTuple):
@@ -115,12 +130,16 @@ class Sequential:
                 self.layers.append(layer)
         self._member = 0
         self._epochs = 0  # seen in all fits: what shuffles and decays count by
-        self._lock = threading.RLock()
-        self._fitting = False
+        self._free_lock()
         self._core: _core.Model32 | _core.Model64 | None = None
         self._input_size: int | None = None
         if input_size is not None:
             self._build(_checks.integer("input_size", input_size, 1))
+
+    def _free_lock(self) -> None:
+        self._lock = threading.RLock()
+        self._fitting = False
+        ALL_MODELS.add(self)
 
     # Shape
 
@@ -291,7 +310,7 @@ class Sequential:
     def _snapshot(self, *, moments: bool) -> Snapshot:
         core = self._built()
         return Snapshot(
-            core.parameters().copy(),
+            core.copy_parameters(),
             core.moments() if moments else None,
             core.steps,
             self._epochs,
@@ -399,7 +418,7 @@ class Sequential:
         x = data.check_x(X, self._input_size, self.dtype, finite=False)
         answer, row = core.predict(x, classes)
         if row >= 0:
-            raise data.not_finite("X", x, row, self.dtype)
+            raise data.not_finite("X", x, row, self.dtype, self.input_scale)
         return answer
 
     def evaluate(
@@ -490,11 +509,11 @@ class Sequential:
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all weights and biases: "dense_0.weight", "dense_0.bias", ..."""
-        core = self._built()
+        weights, biases = blame.split_gradient(self, self._built().copy_parameters())
         state = {}
-        for i in range(len(self._dense)):
-            state[f"dense_{i}.weight"] = core.weight(i).copy()
-            state[f"dense_{i}.bias"] = core.bias(i).copy()
+        for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            state[f"dense_{i}.weight"] = weight.copy()
+            state[f"dense_{i}.bias"] = bias.copy()
         return state
 
     def load_state_dict(self, state: Mapping[str, ArrayLike], *, partial: bool = False) -> None:
@@ -595,7 +614,7 @@ class Sequential:
             "member": self._member,
         }
         if self._core is not None:
-            state["parameters"] = self._core.parameters().copy()
+            state["parameters"] = self._core.copy_parameters()
             state["moments"] = self._core.moments()
             state["steps"] = self._core.steps
         return state
@@ -603,6 +622,7 @@ class Sequential:
     def __setstate__(self, state: dict[str, Any]) -> None:
         model = serialization.from_config({**state["config"], "input_size": None})
         self.__dict__.update(model.__dict__)
+        self._free_lock()
         self.layers = [
             DenseLayer(self, layer.description, layer._index)
             if isinstance(layer, DenseLayer)
@@ -692,7 +712,13 @@ def fit_many(
         for i, model in enumerate(models):
             stack.enter_context(model._exclusive("fit"))
             own = {} if rows is None else {"rows": rows[i]}
-            trainings.append(model._prepare(X, y, {**options, **own}))
+            try:
+                trainings.append(model._prepare(X, y, {**options, **own}))
+            except BaseException:
+                for earlier in trainings:
+                    if earlier.built_here:
+                        earlier.model._unbuild()
+                raise
         return training.run_side_by_side(trainings)
 
 

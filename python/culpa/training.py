@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["DivergedError", "Training", "run", "run_side_by_side"]
 
 CHUNK_SECONDS = 0.05
+MOST_ROWS = 2_000_000  # of a chunk
 
 
 class DivergedError(ArithmeticError):
@@ -103,8 +104,8 @@ class Training:
         # Everything is checked before the model is touched (but for a model that is not built yet:
         # it learns its input size here, and fit takes that back where a later check fails).
         x = data.check_x(X, model.input_size, model.dtype, finite=False)
-        self._built_here = model.input_size is None
-        if self._built_here:
+        self.built_here = model.input_size is None
+        if self.built_here:
             model._build(x.shape[1])
         self.examples = Examples(model, x, y, sample_weight)
         self.rows, held_out = _split_rows(model, len(x), rows, split, validation_data)
@@ -157,9 +158,9 @@ class Training:
         model = self.model
         self._begun = model._snapshot(moments=isinstance(self.examples.x, np.memmap))
         model.history = self.history
-        before, model.optimizer = model.optimizer, self.optimizer
-        if self.optimizer != before:
+        if self.optimizer != model.optimizer:
             self.core.set_optimizer(self.optimizer._core())
+        model.optimizer = self.optimizer
         self.reporter = make_reporter(self._verbose, self)
         for callback in self.callbacks:
             callback.on_fit_begin(self)
@@ -181,7 +182,9 @@ class Training:
             return None
         if self._in_epoch == 0:
             self._begin_epoch()
-        first, end = self._in_epoch, self.steps_per_epoch
+        first = self._in_epoch
+        # The core checks a chunk's part of the order each time: no longer than it can use.
+        end = min(self.steps_per_epoch, first + max(1, MOST_ROWS // int(self.offsets[1])))
         for callback in self.callbacks:
             if callback.every:  # stop exactly where it runs next
                 to_next = callback.every - self.step % callback.every
@@ -238,7 +241,7 @@ class Training:
         self.step += done
         if stop == "not_finite":
             self.model._restore(self._begun)
-            if self._built_here:
+            if self.built_here:
                 self.model._unbuild()
             self.examples.raise_not_finite(row)
         if stop == "diverged":
@@ -307,6 +310,7 @@ class Training:
         The epoch's loss was measured while the weights moved, so the weights at its end may already
         be lost: they are tried on the examples, beside those from before the fit.
         """
+        self.model._forget_moments()
         before = self._begun.parameters
         candidates = [(before, "those it had before fit")]
         if self._best is not None:
@@ -315,12 +319,13 @@ class Training:
         kept, least = candidates[0], math.inf
         for candidate in candidates:
             self.core.set_parameters(candidate[0])
-            with np.errstate(over="ignore", invalid="ignore"):
+            try:
                 loss = judge.evaluate(self.core, judge.core())["loss"]
+            except ValueError:  # a memory map with NaN in it, too
+                break
             if loss < least:
                 kept, least = candidate, loss
         self.core.set_parameters(kept[0])
-        self.model._forget_moments()
         done = min(self._in_epoch, self.steps_per_epoch - 1)
         raise DivergedError(
             f"the loss became NaN or infinite in epoch {self.epoch}, step {self._in_epoch} of "
@@ -424,7 +429,7 @@ def _split_rows(
                 f"rows: expected integer row indices, got dtype {rows.dtype}; use "
                 "numpy.flatnonzero on a mask"
             )
-        rows = np.ascontiguousarray(rows, dtype=np.int64)
+        rows = np.require(rows, np.int64, ["C", "ALIGNED"])
         if rows.ndim != 1 or rows.size == 0 or rows.min() < 0 or rows.max() >= n:
             raise ValueError(
                 f"rows: expected row indices 0 to {n - 1}, got {_checks.describe(rows)}"
