@@ -206,8 +206,11 @@ void train_steps(Model<T> &model, const TrainJob &job, const Crew &crew, Schedul
                         space.units[u]);
         }
       }
-    } else
+    } else {
+      if (leads && job.norms)
+        job.norms[step] = 0;
       crew.wait(); // so that nobody still reads `out_of_time` when it is written again
+    }
     if (leads) {
       result.steps = step + 1;
       shared.out_of_time = job.seconds > 0 && step % clock_every == 0 && since(began) > job.seconds;

@@ -191,7 +191,7 @@ def make_problem(
 ) -> Problem:
     """A random problem that stays KINK_MARGIN away from every kink and is not ill-conditioned.
 
-    (Where a sum cancels to a thousandth of its terms, no arithmetic keeps its relative error.)
+    (Where a sum cancels, no arithmetic keeps its relative error: at most to a hundredth here.)
     """
     for attempt in range(100):
         problem = _draw_problem(
