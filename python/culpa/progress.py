@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -100,21 +101,23 @@ class BarReporter(Reporter):
         self._bar.stop()
 
 
-def _watched() -> bool:
-    """Return whether somebody sees a bar: a terminal, or a notebook."""
-    if "IPython" in sys.modules:
-        shell: Any = sys.modules["IPython"].get_ipython()
-        if shell is not None and type(shell).__name__ == "ZMQInteractiveShell":
-            return True
-    return sys.stdout is not None and sys.stdout.isatty()
+def _in_notebook() -> bool:
+    if "IPython" not in sys.modules:
+        return False
+    shell: Any = sys.modules["IPython"].get_ipython()
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 def make_reporter(verbose: bool | int, training: Training) -> Reporter:
     """Return the reporter for fit's `verbose`: 0 nothing, 1 a bar where it is seen, 2 lines."""
     if verbose == 2 and verbose is not True:
         return LineReporter(training)
-    if not verbose or training.epochs == 0 or not _watched():
+    notebook = _in_notebook()
+    seen = notebook or (sys.stdout is not None and sys.stdout.isatty())
+    if not verbose or training.epochs == 0 or not seen:
         return Reporter()
+    if notebook and importlib.util.find_spec("ipywidgets") is None:
+        return LineReporter(training)  # rich draws there with ipywidgets alone
     try:
         return BarReporter(training)
     except ImportError:  # rich comes with the command line's requirements; fit does not need it
