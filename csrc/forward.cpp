@@ -37,8 +37,8 @@ Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t 
     values += 2 * static_cast<double>(layer.outputs);
   }
   // Cache lines of 16 floats that change cores in a step: hidden values and error signals for the
-  // weight phase, both copies of the weights for the row phase. Measured on a Xeon of 2024: 75 ns
-  // each for the first thousand, which sit in another core's own caches, 10 ns for the rest.
+  // weight phase, both copies of the weights for the row phase. Measured on a Xeon with AVX-512: 75
+  // ns each for the first thousand, which sit in another core's own caches, 10 ns for the rest.
   const double lines =
       trains ? (n_rows * values + 2 * static_cast<double>(network.parameters)) / 16 : 0;
   Plan best;

@@ -39,7 +39,6 @@ template <class T> void Parameters<T>::repack_all(const Network &network) {
     repack(layer, i, {0, layer.inputs}, {0, layer.outputs});
     repack_bias(layer, i);
   }
-  ++version;
 }
 
 template <class T> void Moments<T>::reset(const Network &network, const Optimizer &optimizer) {

@@ -28,7 +28,6 @@ template <class T> struct Parameters {
   // The first layer has no backward copy: training never asks who is to blame in the inputs.
   static constexpr std::size_t none = ~std::size_t{0};
   Buffer<T> packed;
-  std::uint64_t version = 0;
 };
 
 // What an optimizer is, without its moments and without the learning rate of a step.

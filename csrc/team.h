@@ -34,14 +34,10 @@ struct Crew {
     if (barrier)
       barrier->wait();
   }
-  // This thread's part of a range, in whole grains.
-  Range share(Range all, std::size_t grain = 1) const {
-    const std::size_t grains = (all.end - all.begin + grain - 1) / grain;
-    const auto edge = [&](std::size_t i) {
-      const std::size_t at = all.begin + grains * i / size * grain;
-      return at < all.end ? at : all.end;
-    };
-    return {edge(index), edge(index + 1)};
+  // This thread's part of a range.
+  Range share(Range all) const {
+    const std::size_t count = all.end - all.begin;
+    return {all.begin + count * index / size, all.begin + count * (index + 1) / size};
   }
 };
 

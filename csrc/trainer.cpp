@@ -83,8 +83,8 @@ double sum(const Buffer<double> &values) {
 
 // Where the optimizer will read once a unit's gradient is whole: one stretch, if it is one.
 template <class T>
-Ahead<T> next_reads(const Network &network, const Parameters<T> &parameters,
-                    const Moments<T> &moments, const Unit &unit) {
+kernels::Ahead next_reads(const Network &network, const Parameters<T> &parameters,
+                          const Moments<T> &moments, const Unit &unit) {
   const Layer &layer = network.layers[unit.layer];
   const std::size_t width = unit.outputs.end - unit.outputs.begin;
   if (width != layer.outputs)
@@ -129,7 +129,7 @@ bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspa
         sums.score += weight * space.scores[i - begin];
       }
     for (std::size_t u = units.begin; u < units.end; ++u) {
-      Ahead<T> ahead;
+      kernels::Ahead ahead;
       if (moments && end == positions.end)
         ahead = next_reads(network, parameters, *moments, space.units[u]);
       sum_gradient(network, space, end - begin, space.units[u], begin > positions.begin, ahead);
@@ -165,7 +165,7 @@ void train_steps(Model<T> &model, const TrainJob &job, const Crew &crew, Schedul
   const auto began = Clock::now();
   // Reading the clock takes 30 ns: not after each step of a tiny network.
   const std::size_t clock_every = network.parameters < 20000 ? 8 : 1;
-  std::uint64_t moment_steps = model.moments.steps;
+  std::size_t updates = 0;
 
   for (std::size_t step = 0; step < job.steps; ++step) {
     const Range batch{static_cast<std::size_t>(job.offsets[step]),
@@ -174,9 +174,10 @@ void train_steps(Model<T> &model, const TrainJob &job, const Crew &crew, Schedul
     const Draw draw{model.seed, model.member, model.steps + step, 0};
     LossSums sums;
     if (weights > 0) {
-      ++moment_steps;
+      ++updates;
       const double rate = job.learning_rates[step];
-      auto rule = make_rule<T>(model.optimizer, rate, moment_steps, 1 / weights, weights);
+      auto rule =
+          make_rule<T>(model.optimizer, rate, model.moments.steps + updates, 1 / weights, weights);
       const bool wants_norm = job.clip_norm > 0 || job.norms;
       const bool whole = walk_batch(
           network, model.parameters, space, job.examples, batch, draw, crew, schedule, units,
@@ -213,6 +214,7 @@ void train_steps(Model<T> &model, const TrainJob &job, const Crew &crew, Schedul
     }
     if (leads) {
       result.steps = step + 1;
+      result.updates = updates;
       shared.out_of_time = job.seconds > 0 && step % clock_every == 0 && since(began) > job.seconds;
     }
     crew.wait();
@@ -253,13 +255,8 @@ template <class T> void make_room(Model<T> &model, std::size_t rows, std::size_t
 
 template <class T>
 void finish(Model<T> &model, const Shared &shared, TrainResult &result, const TrainJob &job) {
-  for (std::size_t step = 0; step < result.steps; ++step) {
-    const Range batch{static_cast<std::size_t>(job.offsets[step]),
-                      static_cast<std::size_t>(job.offsets[step + 1])};
-    model.moments.steps += weight_sum(job.examples, batch) > 0;
-  }
+  model.moments.steps += result.updates;
   model.steps += result.steps;
-  model.parameters.version += result.steps;
   if (shared.stop_now)
     result.stop = Stop::interrupted;
   else if (shared.bad_row.load() != no_row) {
@@ -330,7 +327,6 @@ void apply(Model<T> &model, const T *gradient, double learning_rate, double weig
     for (std::size_t u = units.begin; u < units.end; ++u)
       update_unit(network, model.parameters, gradient, model.moments, rule, model.space->units[u]);
   });
-  ++model.parameters.version;
 }
 
 template <class T> void set_optimizer(Model<T> &model, const Optimizer &optimizer) {

@@ -55,7 +55,8 @@ struct TrainJob {
 enum class Stop : int { finished, time, diverged, interrupted, not_finite };
 
 struct TrainResult {
-  std::size_t steps = 0; // done, the weights updated by each
+  std::size_t steps = 0;   // done
+  std::size_t updates = 0; // of the weights: steps whose batch had any weight
   Stop stop = Stop::finished;
   std::size_t row = no_row; // not_finite: a row of the source that holds NaN or infinity
 };

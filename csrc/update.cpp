@@ -7,7 +7,7 @@ using kernels::active;
 
 template <class T>
 void sum_gradient(const Network &network, Workspace<T> &space, std::size_t rows, const Unit &unit,
-                  bool accumulate, const Ahead<T> &ahead) {
+                  bool accumulate, const kernels::Ahead &ahead) {
   const auto &k = active<T>();
   const auto panel = k.panel;
   const Layer &layer = network.layers[unit.layer];
@@ -17,17 +17,9 @@ void sum_gradient(const Network &network, Workspace<T> &space, std::size_t rows,
     return k.column_sums(delta.data, delta.stride, rows, layer.outputs,
                          space.gradient.data() + layer.bias, accumulate);
   const Matrix<T> x = space.hidden[unit.layer];
-  k.outer({x.data + inputs.begin / panel * x.stride,
-           delta.data,
-           delta.stride,
-           rows,
-           space.gradient.data() + layer.weight + inputs.begin * layer.outputs,
-           layer.outputs,
-           inputs.end - inputs.begin,
-           unit.outputs,
-           accumulate,
-           {ahead.arrays[0], ahead.arrays[1], ahead.arrays[2]},
-           ahead.bytes});
+  k.outer({x.data + inputs.begin / panel * x.stride, delta.data, delta.stride, rows,
+           space.gradient.data() + layer.weight + inputs.begin * layer.outputs, layer.outputs,
+           inputs.end - inputs.begin, unit.outputs, accumulate, ahead});
 }
 
 template <class T>
@@ -63,7 +55,7 @@ template <class T> double unit_squares(const Network &network, const T *values, 
 
 #define CULPA_INSTANTIATE(T)                                                                       \
   template void sum_gradient(const Network &, Workspace<T> &, std::size_t, const Unit &, bool,     \
-                             const Ahead<T> &);                                                    \
+                             const kernels::Ahead &);                                              \
   template void update_unit(const Network &, Parameters<T> &, const T *, Moments<T> &,             \
                             const kernels::UpdateRule<T> &, const Unit &);                         \
   template double unit_squares(const Network &, const T *, const Unit &);

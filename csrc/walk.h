@@ -93,17 +93,10 @@ void backward(const Network &network, const Parameters<T> &parameters, Workspace
 template <class T>
 void weigh(const Network &network, Workspace<T> &space, const Block &block, const Crew &crew);
 
-// What is read after a gradient is summed, to be fetched meanwhile: parameters and moments of the
-// same unit.
-template <class T> struct Ahead {
-  const T *arrays[3] = {};
-  std::size_t bytes = 0; // of each
-};
-
 // The gradient of one unit over the block's rows, into the flat gradient or added to it.
 template <class T>
 void sum_gradient(const Network &network, Workspace<T> &space, std::size_t rows, const Unit &unit,
-                  bool accumulate, const Ahead<T> &ahead = {});
+                  bool accumulate, const kernels::Ahead &ahead = {});
 
 // Calls each(offset, length) for the stretches of the flat vector that a unit covers.
 template <class F> void stretches(const Network &network, const Unit &unit, F each) {

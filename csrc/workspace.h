@@ -35,8 +35,6 @@ template <class T> struct RowBuffer {
 template <class T> struct Workspace {
   Workspace(const Network &network, std::size_t rows, std::size_t threads);
 
-  Matrix<T> matrix(std::size_t columns); // carves one out of `storage`
-
   std::size_t rows; // capacity
   std::size_t threads;
   std::vector<Matrix<T>> hidden; // hidden[0]: the inputs, hidden[l + 1]: what layer l gives
@@ -53,6 +51,8 @@ template <class T> struct Workspace {
   Buffer<double> squares, norms; // per unit: sums of squared weights and gradients
 
 private:
+  Matrix<T> matrix(std::size_t columns); // carves one out of the storage
+
   std::size_t stride_rows_;
   std::size_t used_ = 0;
   Buffer<T> storage_;

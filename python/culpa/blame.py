@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks
+from culpa.examples import Examples
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -57,15 +58,13 @@ class Blame:
 
 def compute(model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collection[str]) -> Blame:
     """Walk the examples through the model and keep what is asked for."""
-    from culpa.examples import Examples
-
     if isinstance(want, str):
         want = (want,)
     wanted = {_checks.choice("want", name, QUANTITIES) for name in want}
     core = model._built()
     examples = Examples(model, X, y, sample_weight)
     answer = core.blame(
-        examples.core(scored=False),
+        examples.core(),
         nodes="nodes" in wanted,
         inputs="inputs" in wanted,
         norms="examples" in wanted,

@@ -33,21 +33,28 @@ class Examples:
         self._dtype = model.dtype
         self._scale = model.input_scale
 
-    def core(self, order: NDArray[np.int64] | None = None, scored: bool = True) -> _core.Examples:
-        """Return the core's view of them."""
+    def core(
+        self,
+        order: NDArray[np.int64] | None = None,
+        score_scale: NDArray[np.float64] | None = None,
+    ) -> _core.Examples:
+        """Return the core's view of them, in an order; with a score scale, r2 can be read off."""
         return _core.Examples(
             self.x,
             weights=self.weights,
             order=order,
-            score_scale=self.score_scale(order) if scored and self.metric == "r2" else None,
+            score_scale=score_scale,
             **self.targets.keywords(),
         )
 
-    def score_scale(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    def score_scale(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64] | None:
         """Return what squared errors count per output, so that r2 = 1 - their sum.
 
-        1 / (outputs * total squares around the weighted mean), NaN where y does not vary.
+        1 / (outputs * total squares around the weighted mean), NaN where y does not vary; None
+        where the metric is accuracy.
         """
+        if self.metric != "r2":
+            return None
         values = self.targets.values
         assert values is not None
         rows = np.arange(len(values)) if rows is None else rows
@@ -73,9 +80,10 @@ class Examples:
         return weighted_scores / weight_sum
 
     def evaluate(
-        self, core: _core.Model32 | _core.Model64, prepared: _core.Examples
+        self, core: _core.Model32 | _core.Model64, prepared: _core.Examples | None = None
     ) -> dict[str, float]:
-        """Return loss and metric of the model as it is."""
+        """Return loss and metric of the model as it is; prepared: `core` with the score scale."""
+        prepared = prepared or self.core(score_scale=self.score_scale())
         losses, scores, row = core.evaluate(prepared)
         if row >= 0:
             self.raise_not_finite(row)

@@ -131,16 +131,14 @@ class Dense:
             self, "initializer", _checks.choice("initializer", initializer, INITIALIZERS)
         )
 
-    def initial_weight(
-        self, inputs: int, seed: int, layer: int, member: int
-    ) -> NDArray[np.float64]:
+    def initial_weight(self, inputs: int, seed: int, layer: int) -> NDArray[np.float64]:
         """Draw the initial weights (inputs, units) from the core's counter-based generator."""
         scale, both_fans, distribution = INITIALIZERS[self.initializer]
         n = inputs * self.units
         if scale == 0.0:
             return np.zeros((inputs, self.units))
         deviation = math.sqrt(scale / (inputs + self.units if both_fans else inputs))
-        drawn = _core.draw(distribution, n, seed, layer, member)
+        drawn = _core.draw(distribution, n, seed, layer, 0)
         if distribution == "uniform":  # [0, 1) to a variance of 1
             drawn = (2.0 * drawn - 1.0) * math.sqrt(3.0)
         return (deviation * drawn).reshape(inputs, self.units)

@@ -128,7 +128,6 @@ class Sequential:
                 self.layers.append(DenseLayer(self, layer, index))
             else:
                 self.layers.append(layer)
-        self._member = 0
         self._epochs = 0  # seen in all fits: what shuffles and decays count by
         self._free_lock()
         self._core: _core.Model32 | _core.Model64 | None = None
@@ -181,7 +180,7 @@ class Sequential:
                 input_scale=self.input_scale,
                 input_dropout=input_dropout,
                 seed=self.seed,
-                member=self._member,
+                member=0,
             )
         except MemoryError:
             raise MemoryError(too_many) from None
@@ -190,7 +189,7 @@ class Sequential:
         core = self._make_core(inputs)
         flat = np.zeros_like(core.parameters())
         for i, (layer, (at, _)) in enumerate(zip(self._dense, core.offsets(), strict=True)):
-            weight = layer.initial_weight(core.weight(i).shape[0], self.seed, i, self._member)
+            weight = layer.initial_weight(core.weight(i).shape[0], self.seed, i)
             flat[at : at + weight.size] = weight.ravel()
         core.set_parameters(flat)
         return core
@@ -439,7 +438,7 @@ class Sequential:
         """
         core = self._built()
         examples = Examples(self, X, y, sample_weight)
-        return examples.evaluate(core, examples.core())
+        return examples.evaluate(core)
 
     # Blame
 
@@ -462,7 +461,7 @@ class Sequential:
         """
         core = self._built()
         examples = Examples(self, X, y, sample_weight)
-        answer = core.blame(examples.core(scored=False), gradient=True)
+        answer = core.blame(examples.core(), gradient=True)
         if answer["row"] >= 0:
             examples.raise_not_finite(answer["row"])
         weights, biases = blame.split_gradient(self, answer["gradient"])
@@ -611,7 +610,6 @@ class Sequential:
             "optimizer": self.optimizer,
             "history": self.history,
             "epochs": self._epochs,
-            "member": self._member,
         }
         if self._core is not None:
             state["parameters"] = self._core.copy_parameters()
@@ -630,7 +628,7 @@ class Sequential:
             for layer in model.layers
         ]
         self.optimizer, self.history = state["optimizer"], state["history"]
-        self._epochs, self._member = state["epochs"], state["member"]
+        self._epochs = state["epochs"]
         if "parameters" in state:
             self._input_size = state["config"]["input_size"]
             assert self._input_size is not None

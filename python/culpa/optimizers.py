@@ -6,6 +6,7 @@ biases.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(ABC):
     """What all optimizers share.
 
     Parameters
@@ -33,8 +34,9 @@ class Optimizer:
         _checks.number("learning_rate", self.learning_rate, 0.0)
         _checks.number("weight_decay", self.weight_decay, 0.0)
 
+    @abstractmethod
     def _core(self) -> _core.Optimizer:
-        raise NotImplementedError
+        """Return the core's description."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ inside an epoch, counted over all its fits).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +21,12 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(ABC):
     """Base class: subclass it and define `factors` for a schedule of your own."""
 
+    @abstractmethod
     def factors(self, steps: Floats, total: int, epochs: Floats) -> Floats:
         """Return one factor per step; see the module's docstring."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

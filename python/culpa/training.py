@@ -115,10 +115,7 @@ class Training:
         elif validation_data is not None:
             self.validation = validation_examples(model, validation_data)
         self._weigh_classes(model, class_weight)
-        if self.stopping is not None:
-            self.monitor = self._checked_monitor(self.stopping)
-        else:
-            self.monitor = "val_loss" if self.validation is not None else "loss"
+        self.monitor = self._checked_monitor()
 
         self.model = model
         self.core = model._built()
@@ -129,9 +126,11 @@ class Training:
         self.steps_per_epoch = len(self.offsets) - 1
         self.total_steps = self.steps_per_epoch * self.epochs
         self.n_examples = n
-        scored = self.examples.metric == "r2"
-        self._score_scale = self.examples.score_scale(self.rows) if scored else None
-        self._validation_core = self.validation.core() if self.validation is not None else None
+        self._score_scale = self.examples.score_scale(self.rows)
+        self._validation_core: _core.Examples | None = None
+        if self.validation is not None:  # prepared once, evaluated each epoch
+            scale = self.validation.score_scale()
+            self._validation_core = self.validation.core(score_scale=scale)
 
         self.history = History()
         self.epoch = 0
@@ -165,14 +164,13 @@ class Training:
         for callback in self.callbacks:
             callback.on_fit_begin(self)
 
-    def _checked_monitor(self, stopping: EarlyStopping) -> str:
-        metric = self.examples.metric
-        keys = ["loss", metric]
+    def _checked_monitor(self) -> str:
+        keys = ["loss", self.examples.metric]
         if self.validation is not None:
-            keys += ["val_loss", f"val_{metric}"]
-        if stopping.monitor is None:
+            keys += [f"val_{key}" for key in keys]
+        if self.stopping is None or self.stopping.monitor is None:
             return "val_loss" if self.validation is not None else "loss"
-        return _checks.choice("monitor", stopping.monitor, keys)
+        return _checks.choice("monitor", self.stopping.monitor, keys)
 
     # The chunks
 
@@ -204,15 +202,9 @@ class Training:
         model = self.model
         order = self.rows
         if self.shuffle:
-            shuffled = _core.permutation(self.n_examples, model.seed, model._member, model._epochs)
+            shuffled = _core.permutation(self.n_examples, model.seed, 0, model._epochs)
             order = shuffled if self.rows is None else self.rows[shuffled]
-        self._epoch_examples = _core.Examples(
-            self.examples.x,
-            weights=self.examples.weights,
-            order=order,
-            score_scale=self._score_scale,
-            **self.examples.targets.keywords(),
-        )
+        self._epoch_examples = self.examples.core(order, self._score_scale)
         self._rates = self._epoch_rates()
         self._sums = np.zeros((3, self.steps_per_epoch))
         self._epoch_began = time.perf_counter()
@@ -320,7 +312,7 @@ class Training:
         for candidate in candidates:
             self.core.set_parameters(candidate[0])
             try:
-                loss = judge.evaluate(self.core, judge.core())["loss"]
+                loss = judge.evaluate(self.core)["loss"]
             except ValueError:  # a memory map with NaN in it, too
                 break
             if loss < least:
@@ -445,5 +437,5 @@ def _split_rows(
             f"validation_split: expected a part of the {len(base)} rows, got {split:g}, which is "
             f"{held} of them"
         )
-    shuffled = base[_core.permutation(len(base), model.seed, model._member, 2**32 - 1)]
+    shuffled = base[_core.permutation(len(base), model.seed, 0, 2**32 - 1)]
     return np.sort(shuffled[held:]), np.sort(shuffled[:held])
