@@ -11,6 +11,7 @@
 
 #include "arrays.h"
 #include "blame.h"
+#include "peak.h"
 #include "random.h"
 #include "team.h"
 #include "trainer.h"
@@ -99,11 +100,14 @@ struct ExampleArrays {
   }
 };
 
+constexpr std::array<const char *, phases> phase_names = {
+    "rest", "gather", "forward", "loss", "backward", "weights", "optimizer", "barrier"};
+
 struct JobArrays {
   ExampleArrays examples;
   py::array offsets, learning_rates;
   double clip_norm, seconds;
-  std::optional<py::array> losses, weight_sums, scores, norms, squares;
+  std::optional<py::array> losses, weight_sums, scores, norms, squares, phases;
 
   template <class T> TrainJob view(const Model<T> &model) const {
     TrainJob job;
@@ -130,6 +134,7 @@ struct JobArrays {
     job.scores = writable<double>(scores, "scores", job.steps);
     job.norms = writable<double>(norms, "norms", job.steps);
     job.squares = writable<double>(squares, "squares", job.steps);
+    job.phases = writable<double>(phases, "phases", phase_names.size());
     return job;
   }
 };
@@ -463,10 +468,11 @@ void bind_descriptions(py::module_ &m) {
   py::class_<JobArrays>(m, "Job", "A chunk of training: batches of examples, and where to report.")
       .def(py::init<ExampleArrays, py::array, py::array, double, double, std::optional<py::array>,
                     std::optional<py::array>, std::optional<py::array>, std::optional<py::array>,
-                    std::optional<py::array>>(),
+                    std::optional<py::array>, std::optional<py::array>>(),
            "examples"_a, py::kw_only(), "offsets"_a, "learning_rates"_a, "clip_norm"_a = 0.0,
            "seconds"_a = 0.0, "losses"_a = py::none(), "weight_sums"_a = py::none(),
-           "scores"_a = py::none(), "norms"_a = py::none(), "squares"_a = py::none());
+           "scores"_a = py::none(), "norms"_a = py::none(), "squares"_a = py::none(),
+           "phases"_a = py::none());
 }
 
 void bind_random(py::module_ &m) {
@@ -545,6 +551,17 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
         return names;
       },
       "Those that this CPU can run, fastest first.");
+  m.attr("phase_names") =
+      py::cast(std::vector<std::string>(phase_names.begin(), phase_names.end()));
+  m.def(
+      "measure_peak",
+      [](bool float64, std::size_t threads, std::size_t rounds) {
+        const py::gil_scoped_release release;
+        return float64 ? measure_peak<double>(threads, rounds)
+                       : measure_peak<float>(threads, rounds);
+      },
+      "float64"_a = false, "threads"_a = 1, "rounds"_a = 15,
+      "Floating-point operations per second at the most: multiply-adds that touch no memory.");
   m.def("num_threads", &num_threads, "Threads that a call may use.");
   m.def("set_num_threads", &set_num_threads, "count"_a);
   m.def(

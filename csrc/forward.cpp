@@ -162,6 +162,7 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
   const Range mine = crew.share({0, block.rows()});
   const Range positions{block.positions.begin + mine.begin, block.positions.begin + mine.end};
 
+  crew.enter(Phase::gather);
   std::size_t bad =
       gather(examples.x, examples, positions, block.positions.begin,
              static_cast<T>(network.input_scale), space.hidden[0], space.row_buffers[crew.index]);
@@ -184,6 +185,7 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
     bad = row;
   report(bad_row, bad);
 
+  crew.enter(Phase::forward);
   for (std::size_t l = 0; l < network.layers.size(); ++l) {
     const Layer &layer = network.layers[l];
     const std::size_t across = panels(layer.outputs, panel);
@@ -197,6 +199,7 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
   if (schedule == Schedule::columns)
     crew.wait();
 
+  crew.enter(Phase::loss);
   const Matrix<T> outputs = space.hidden.back();
   active<T>().loss({network.loss, static_cast<T>(network.loss_parameter), outputs.data,
                     outputs.stride, mine, network.outputs(),
@@ -206,6 +209,7 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
   bool finite = true;
   for (std::size_t r = mine.begin; r < mine.end; ++r)
     finite = finite && std::isfinite(space.losses[r]);
+  crew.enter(Phase::rest);
   return finite;
 }
 

@@ -85,11 +85,11 @@ public:
       Worker &worker = workers_[i - 1];
       worker.work = work;
       worker.context = context;
-      worker.crew = {i, threads, &barrier};
+      worker.crew = {i, threads, &barrier, nullptr};
       worker.calls.fetch_add(1, std::memory_order_release);
       worker.calls.notify_one();
     }
-    work(context, {0, threads, &barrier});
+    work(context, {0, threads, &barrier, nullptr});
     for (std::uint32_t left = 0; (left = pending_.load(std::memory_order_acquire)) != 0;)
       wait_while(pending_, left);
   }

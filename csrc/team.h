@@ -4,10 +4,12 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <shared_mutex>
+#include <utility>
 
 #include "view.h"
 
@@ -25,14 +27,48 @@ private:
   std::uint32_t threads_;
 };
 
+// Where the time of a step goes. `rest`: what is in none of the others.
+enum class Phase : int { rest, gather, forward, loss, backward, weights, optimizer, barrier };
+constexpr std::size_t phases = 8;
+
+// Charges the time of one thread to the phase that it is in.
+class PhaseClock {
+public:
+  explicit PhaseClock(double *seconds) : seconds_(seconds) {}
+  ~PhaseClock() { enter(Phase::rest); }
+  PhaseClock(const PhaseClock &) = delete;
+  PhaseClock &operator=(const PhaseClock &) = delete;
+  Phase enter(Phase phase) {
+    const auto now = Clock::now();
+    seconds_[static_cast<std::size_t>(phase_)] +=
+        std::chrono::duration<double>(now - since_).count();
+    since_ = now;
+    return std::exchange(phase_, phase);
+  }
+
+private:
+  using Clock = std::chrono::steady_clock;
+  double *seconds_; // one per phase, added to
+  Phase phase_ = Phase::rest;
+  Clock::time_point since_ = Clock::now();
+};
+
 // One thread's place among those that share a call; the caller is number 0.
 struct Crew {
   std::size_t index = 0, size = 1;
   Barrier *barrier = nullptr;
+  PhaseClock *clock = nullptr; // nullptr: nobody wants to know
 
   void wait() const {
-    if (barrier)
-      barrier->wait();
+    if (!barrier)
+      return;
+    const Phase before = clock ? clock->enter(Phase::barrier) : Phase::rest;
+    barrier->wait();
+    enter(before);
+  }
+  void enter(Phase phase) const {
+    if (clock)
+      clock->enter(phase);
   }
   // This thread's part of a range.
   Range share(Range all) const {

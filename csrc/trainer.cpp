@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 namespace culpa {
@@ -112,10 +113,12 @@ bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspa
     const Block block{examples, {begin, end}, &draw};
     if (!forward(network, parameters, space, block, crew, schedule, shared.bad_row))
       shared.finite.store(false, std::memory_order_relaxed);
+    crew.enter(Phase::backward);
     backward(network, parameters, space, block, crew, schedule);
     if (schedule == Schedule::columns)
       crew.wait(); // weigh() reads whole rows
     weigh(network, space, block, crew);
+    crew.enter(Phase::rest);
     if (poll && crew.index == 0 && (*poll)())
       shared.stop_now = true;
     crew.wait();
@@ -132,10 +135,13 @@ bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspa
       kernels::Ahead ahead;
       if (moments && end == positions.end)
         ahead = next_reads(network, parameters, *moments, space.units[u]);
+      crew.enter(Phase::weights);
       sum_gradient(network, space, end - begin, space.units[u], begin > positions.begin, ahead);
+      crew.enter(Phase::optimizer);
       if (end == positions.end)
         finish(u);
     }
+    crew.enter(Phase::rest);
     if (end < positions.end)
       crew.wait(); // the next block overwrites what the units read
   }
@@ -156,12 +162,15 @@ double clip_factor(double norm, double most) { return std::min(1.0, most / (norm
 
 // All steps of a job, on every thread of a crew; `result` is written by thread 0.
 template <class T>
-void train_steps(Model<T> &model, const TrainJob &job, const Crew &crew, Schedule schedule,
-                 Shared &shared, Poll *poll, TrainResult &result) {
+void train_steps(Model<T> &model, const TrainJob &job, Crew crew, Schedule schedule, Shared &shared,
+                 Poll *poll, TrainResult &result) {
   const Network &network = model.network;
   Workspace<T> &space = *model.space;
   const Range units = own_units(space.units, crew);
   const bool leads = crew.index == 0;
+  std::optional<PhaseClock> clock;
+  if (leads && job.phases)
+    crew.clock = &clock.emplace(job.phases);
   const auto began = Clock::now();
   // Reading the clock takes 30 ns: not after each step of a tiny network.
   const std::size_t clock_every = network.parameters < 20000 ? 8 : 1;
@@ -202,9 +211,11 @@ void train_steps(Model<T> &model, const TrainJob &job, const Crew &crew, Schedul
           job.norms[step] = norm;
         if (job.clip_norm > 0) {
           rule.gradient_scale = static_cast<T>(clip_factor(norm, job.clip_norm) / weights);
+          crew.enter(Phase::optimizer);
           for (std::size_t u = units.begin; u < units.end; ++u)
             update_unit(network, model.parameters, space.gradient.data(), model.moments, rule,
                         space.units[u]);
+          crew.enter(Phase::rest);
         }
       }
     } else {

@@ -50,6 +50,7 @@ struct TrainJob {
   // global norm before clipping, and the sum of squared weights before the update.
   double *losses = nullptr, *weights = nullptr, *scores = nullptr;
   double *norms = nullptr, *squares = nullptr;
+  double *phases = nullptr; // seconds of the first thread in each Phase, added to
 };
 
 enum class Stop : int { finished, time, diverged, interrupted, not_finite };

@@ -160,6 +160,9 @@ template <class T> struct Kernels {
   void (*update)(const UpdateRule<T> &, T *parameters, const T *gradient, T *first, T *second,
                  std::size_t n);
   double (*sum_of_squares)(const T *values, std::size_t n);
+  // n rounds of as many operations as peak_flop says: the most that a core can do (peak.inc).
+  T (*peak)(std::size_t n);
+  double peak_flop;
 };
 
 struct Table {

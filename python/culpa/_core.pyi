@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Examples', 'Job', 'Model32', 'Model64', 'Optimizer', 'draw', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'num_threads', 'permutation', 'philox', 'set_num_threads', 'train_side_by_side']
+__all__: list[str] = ['Examples', 'Job', 'Model32', 'Model64', 'Optimizer', 'draw', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'measure_peak', 'num_threads', 'permutation', 'phase_names', 'philox', 'set_num_threads', 'train_side_by_side']
 class Optimizer:
     """
     What an optimizer is, without its moments.
@@ -23,7 +23,7 @@ class Job:
     """
     A chunk of training: batches of examples, and where to report.
     """
-    def __init__(self, examples: Examples, *, offsets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rates: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], clip_norm: typing.SupportsFloat | typing.SupportsIndex = 0.0, seconds: typing.SupportsFloat | typing.SupportsIndex = 0.0, losses: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weight_sums: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, scores: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, norms: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, squares: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
+    def __init__(self, examples: Examples, *, offsets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rates: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], clip_norm: typing.SupportsFloat | typing.SupportsIndex = 0.0, seconds: typing.SupportsFloat | typing.SupportsIndex = 0.0, losses: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weight_sums: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, scores: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, norms: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, squares: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, phases: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
         ...
 class Model32:
     """
@@ -185,6 +185,10 @@ def instruction_sets() -> list[str]:
     """
     Those that this CPU can run, fastest first.
     """
+def measure_peak(float64: bool = False, threads: typing.SupportsInt | typing.SupportsIndex = 1, rounds: typing.SupportsInt | typing.SupportsIndex = 15) -> float:
+    """
+    Floating-point operations per second at the most: multiply-adds that touch no memory.
+    """
 def num_threads() -> int:
     """
     Threads that a call may use.
@@ -209,3 +213,4 @@ def train_side_by_side(models: collections.abc.Sequence[Model64], jobs: collecti
     """
     A chunk of several models, each on one thread.
     """
+phase_names: list = ['rest', 'gather', 'forward', 'loss', 'backward', 'weights', 'optimizer', 'barrier']
