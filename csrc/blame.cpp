@@ -46,7 +46,7 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
   const auto panel = active<T>().panel;
   const std::size_t height = std::min(rows, rows_per_block(network, sizeof(T)));
   const Plan plan = make_plan(network, height, Walk::train, threads);
-  Workspace<T> space(network, height, plan.threads);
+  Workspace<T> space(network, height, plan.threads, out.gradient != nullptr);
 
   // The inputs' error signals need what training does without: the first weights transposed.
   const Layer &first = network.layers.front();
@@ -110,7 +110,8 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
       if (out.gradient) {
         const Range units = crew.share({0, space.units.size()});
         for (std::size_t u = units.begin; u < units.end; ++u)
-          sum_gradient(network, space, block.rows(), space.units[u], begin > 0);
+          sum_gradient(network, space, block.rows(), space.units[u], space.gradient.data(),
+                       place_in_flat(network, space.units[u]), begin > 0);
       }
       const bool ends = stop;
       crew.wait();

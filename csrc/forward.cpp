@@ -79,6 +79,15 @@ const void *whole_row(const Source &source, std::size_t row, Buffer<std::byte> &
   return copy.data();
 }
 
+constexpr std::size_t bytes_ahead = 2048;
+
+void prefetch(const Source &source, std::size_t row, std::size_t bytes) {
+  const auto *from = static_cast<const std::byte *>(source.data) +
+                     static_cast<std::ptrdiff_t>(row) * source.row_stride;
+  for (std::size_t at = 0; at < bytes; at += 64)
+    __builtin_prefetch(from + at);
+}
+
 template <class T>
 void drop(Matrix<T> values, T *slopes, Range rows, Range some_panels, double rate, const Draw &draw,
           std::size_t matrix) {
@@ -104,8 +113,13 @@ std::size_t gather(const Source &source, const Examples &examples, Range positio
                    std::size_t first, T scale, Matrix<T> to, RowBuffer<T> &buffer) {
   const auto panel = active<T>().panel;
   std::size_t bad = no_row;
+  // Shuffled rows come from anywhere in memory: those that are next are on their way meanwhile.
+  const std::size_t bytes = source.columns * item_size(source.dtype);
+  const std::size_t ahead = bytes_ahead / (bytes + 1) + 1;
   for (std::size_t i = positions.begin; i < positions.end; ++i) {
     const std::size_t row = examples.row(i);
+    if (i + ahead < positions.end)
+      prefetch(source, examples.row(i + ahead), bytes);
     if (!active<T>().gather(source.dtype, whole_row(source, row, buffer.raw), source.columns, scale,
                             to.data + (i - first) * panel, to.stride) &&
         bad == no_row)

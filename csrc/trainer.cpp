@@ -82,31 +82,31 @@ double sum(const Buffer<double> &values) {
   return total;
 }
 
-// Where the optimizer will read once a unit's gradient is whole: one stretch, if it is one.
+// Where the optimizer will read once a unit's gradient is whole.
 template <class T>
 kernels::Ahead next_reads(const Network &network, const Parameters<T> &parameters,
                           const Moments<T> &moments, const Unit &unit) {
-  const Layer &layer = network.layers[unit.layer];
-  const std::size_t width = unit.outputs.end - unit.outputs.begin;
-  if (width != layer.outputs)
-    return {};
-  const std::size_t offset = layer.weight + unit.inputs.begin * width;
+  const Place place = place_in_flat(network, unit);
   const auto at = [&](const Buffer<T> &buffer) {
-    return buffer.size() ? buffer.data() + offset : nullptr;
+    return buffer.size() ? buffer.data() + place.offset : nullptr;
   };
   return {{at(parameters.values), at(moments.first), at(moments.second)},
-          (unit.inputs.end - unit.inputs.begin) * width * sizeof(T)};
+          place.rows,
+          place.width * sizeof(T),
+          place.stride * sizeof(T)};
 }
 
 // The row phase and the weight phase of a batch, block by block: error signals, then the gradient
-// of this thread's units, not yet divided by the sum of weights. finish(unit index) is called once
-// a unit's gradient is whole. Gives false, on all threads alike, where the batch must be dropped;
-// ends without a barrier.
+// of this thread's units, not yet divided by the sum of weights. finish(unit index, gradient,
+// place) is called once a unit's gradient is whole. Gives false, on all threads alike, where the
+// batch must be dropped; ends without a barrier.
 template <class T, class Finish>
 bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
                 const Examples &examples, Range positions, Draw draw, const Crew &crew,
                 Schedule schedule, Range units, Shared &shared, LossSums &sums, Poll *poll,
-                const Moments<T> *moments, Finish finish) {
+                const Moments<T> *moments, bool clips, Finish finish) {
+  // In a piece of its own the gradient never leaves the caches, unless it must wait.
+  const bool whole = clips || positions.end - positions.begin > space.rows;
   for (std::size_t begin = positions.begin; begin < positions.end; begin += space.rows) {
     const std::size_t end = std::min(begin + space.rows, positions.end);
     draw.first_row = begin - positions.begin;
@@ -131,15 +131,20 @@ bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspa
         sums.loss += weight * space.losses[i - begin];
         sums.score += weight * space.scores[i - begin];
       }
+    T *piece = space.pieces.data() + crew.index * space.piece_size;
     for (std::size_t u = units.begin; u < units.end; ++u) {
+      const Unit &unit = space.units[u];
+      T *gradient = whole ? space.gradient.data() : piece;
+      const Place place = whole ? place_in_flat(network, unit) : place_in_piece(network, unit);
       kernels::Ahead ahead;
       if (moments && end == positions.end)
-        ahead = next_reads(network, parameters, *moments, space.units[u]);
+        ahead = next_reads(network, parameters, *moments, unit);
       crew.enter(Phase::weights);
-      sum_gradient(network, space, end - begin, space.units[u], begin > positions.begin, ahead);
+      sum_gradient(network, space, end - begin, unit, gradient, place, begin > positions.begin,
+                   ahead);
       crew.enter(Phase::optimizer);
       if (end == positions.end)
-        finish(u);
+        finish(u, gradient, place);
     }
     crew.enter(Phase::rest);
     if (end < positions.end)
@@ -187,20 +192,21 @@ void train_steps(Model<T> &model, const TrainJob &job, Crew crew, Schedule sched
       const double rate = job.learning_rates[step];
       auto rule =
           make_rule<T>(model.optimizer, rate, model.moments.steps + updates, 1 / weights, weights);
-      const bool wants_norm = job.clip_norm > 0 || job.norms;
+      const bool clips = job.clip_norm > 0, wants_norm = clips || job.norms;
       const bool whole = walk_batch(
           network, model.parameters, space, job.examples, batch, draw, crew, schedule, units,
-          shared, sums, poll, job.clip_norm > 0 ? nullptr : &model.moments, [&](std::size_t u) {
+          shared, sums, poll, clips ? nullptr : &model.moments, clips,
+          [&](std::size_t u, const T *gradient, const Place &place) {
             const Unit &unit = space.units[u];
             if (job.squares)
               space.squares[u] = unit.inputs.begin == unit.inputs.end
                                      ? 0
-                                     : unit_squares(network, model.parameters.values.data(), unit);
+                                     : sum_of_squares(model.parameters.values.data(),
+                                                      place_in_flat(network, unit));
             if (wants_norm)
-              space.norms[u] = unit_squares(network, space.gradient.data(), unit);
-            if (job.clip_norm == 0)
-              update_unit(network, model.parameters, space.gradient.data(), model.moments, rule,
-                          unit);
+              space.norms[u] = sum_of_squares(gradient, place);
+            if (!clips)
+              update_unit(network, model.parameters, gradient, place, model.moments, rule, unit);
           });
       if (!whole)
         break;
@@ -209,11 +215,12 @@ void train_steps(Model<T> &model, const TrainJob &job, Crew crew, Schedule sched
         const double norm = std::sqrt(sum(space.norms)) / weights;
         if (leads && job.norms)
           job.norms[step] = norm;
-        if (job.clip_norm > 0) {
+        if (clips) {
           rule.gradient_scale = static_cast<T>(clip_factor(norm, job.clip_norm) / weights);
           crew.enter(Phase::optimizer);
           for (std::size_t u = units.begin; u < units.end; ++u)
-            update_unit(network, model.parameters, space.gradient.data(), model.moments, rule,
+            update_unit(network, model.parameters, space.gradient.data(),
+                        place_in_flat(network, space.units[u]), model.moments, rule,
                         space.units[u]);
           crew.enter(Phase::rest);
         }
@@ -257,11 +264,19 @@ template <class T> void ready(Model<T> &model) { // a model without an optimizer
     set_optimizer(model, model.optimizer);
 }
 
-template <class T> void make_room(Model<T> &model, std::size_t rows, std::size_t threads) {
-  rows = std::min(rows, rows_per_block(model.network, sizeof(T)));
-  if (!model.space || model.space->rows < rows || model.space->threads < threads)
-    model.space = std::make_unique<Workspace<T>>(
-        model.network, std::max(rows, model.space ? model.space->rows : 0), threads);
+template <class T>
+void make_room(Model<T> &model, std::size_t batch, std::size_t threads, bool clips) {
+  std::size_t rows = std::min(batch, rows_per_block(model.network, sizeof(T)));
+  bool whole = clips || batch > rows;
+  const auto &space = model.space;
+  if (space && space->rows >= rows && space->threads >= threads &&
+      (space->gradient.size() || !whole))
+    return;
+  if (space) {
+    rows = std::max(rows, space->rows);
+    whole = whole || space->gradient.size();
+  }
+  model.space = std::make_unique<Workspace<T>>(model.network, rows, threads, whole);
 }
 
 template <class T>
@@ -286,7 +301,7 @@ TrainResult train(Model<T> &model, const TrainJob &job, std::size_t threads, Int
   ready(model);
   const std::size_t rows = longest(job);
   const Plan plan = make_plan(model.network, rows, Walk::train, threads);
-  make_room(model, rows, plan.threads);
+  make_room(model, rows, plan.threads, job.clip_norm > 0);
   Shared shared;
   Poll poll(interrupt);
   const bool polls = model.network.flops() * static_cast<double>(rows) > long_step;
@@ -305,7 +320,7 @@ void train_side_by_side(const std::vector<Model<T> *> &models, const std::vector
                         Interrupt interrupt) {
   for (std::size_t i = 0; i < models.size(); ++i) {
     ready(*models[i]);
-    make_room(*models[i], longest(jobs[i]), 1);
+    make_room(*models[i], longest(jobs[i]), 1, jobs[i].clip_norm > 0);
   }
   std::vector<Shared> shared(models.size());
   results.assign(models.size(), {});
@@ -328,7 +343,7 @@ void apply(Model<T> &model, const T *gradient, double learning_rate, double weig
            std::size_t threads) {
   const Network &network = model.network;
   ready(model);
-  make_room(model, 1, 1);
+  make_room(model, 1, 1, false);
   ++model.moments.steps;
   const auto rule =
       make_rule<T>(model.optimizer, learning_rate, model.moments.steps, 1, weight_sum);
@@ -336,7 +351,9 @@ void apply(Model<T> &model, const T *gradient, double learning_rate, double weig
   run(useful, [&](const Crew &crew) {
     const Range units = own_units(model.space->units, crew);
     for (std::size_t u = units.begin; u < units.end; ++u)
-      update_unit(network, model.parameters, gradient, model.moments, rule, model.space->units[u]);
+      update_unit(network, model.parameters, gradient,
+                  place_in_flat(network, model.space->units[u]), model.moments, rule,
+                  model.space->units[u]);
   });
 }
 

@@ -5,26 +5,50 @@ namespace culpa {
 
 using kernels::active;
 
-template <class T>
-void sum_gradient(const Network &network, Workspace<T> &space, std::size_t rows, const Unit &unit,
-                  bool accumulate, const kernels::Ahead &ahead) {
-  const auto &k = active<T>();
-  const auto panel = k.panel;
+Place place_in_flat(const Network &network, const Unit &unit) {
   const Layer &layer = network.layers[unit.layer];
+  const std::size_t rows = unit.inputs.end - unit.inputs.begin;
+  if (rows == 0)
+    return {layer.bias, 1, layer.outputs, layer.outputs};
+  return {layer.weight + unit.inputs.begin * layer.outputs + unit.outputs.begin, rows,
+          unit.outputs.end - unit.outputs.begin, layer.outputs};
+}
+
+Place place_in_piece(const Network &network, const Unit &unit) {
+  Place place = place_in_flat(network, unit);
+  place.offset = 0;
+  place.stride = place.width;
+  return place;
+}
+
+namespace {
+
+// Rows without gaps between them, in both of two places, are one long row.
+bool one_stretch(const Place &a, const Place &b) {
+  return a.width == a.stride && b.width == b.stride;
+}
+
+} // namespace
+
+template <class T>
+void sum_gradient(const Network &network, const Workspace<T> &space, std::size_t rows,
+                  const Unit &unit, T *gradient, const Place &place, bool accumulate,
+                  const kernels::Ahead &ahead) {
+  const auto &k = active<T>();
   const Matrix<T> delta = space.delta[unit.layer];
   const Range inputs = unit.inputs;
+  T *to = gradient + place.offset;
   if (inputs.begin == inputs.end)
-    return k.column_sums(delta.data, delta.stride, rows, layer.outputs,
-                         space.gradient.data() + layer.bias, accumulate);
+    return k.column_sums(delta.data, delta.stride, rows, place.width, to, accumulate);
   const Matrix<T> x = space.hidden[unit.layer];
-  k.outer({x.data + inputs.begin / panel * x.stride, delta.data, delta.stride, rows,
-           space.gradient.data() + layer.weight + inputs.begin * layer.outputs, layer.outputs,
-           inputs.end - inputs.begin, unit.outputs, accumulate, ahead});
+  k.outer({x.data + inputs.begin / k.panel * x.stride, delta.data, delta.stride, rows, to,
+           place.stride, inputs.end - inputs.begin, unit.outputs, accumulate, ahead});
 }
 
 template <class T>
 void update_unit(const Network &network, Parameters<T> &parameters, const T *gradient,
-                 Moments<T> &moments, const kernels::UpdateRule<T> &rule, const Unit &unit) {
+                 const Place &place, Moments<T> &moments, const kernels::UpdateRule<T> &rule,
+                 const Unit &unit) {
   const Layer &layer = network.layers[unit.layer];
   const bool bias = unit.inputs.begin == unit.inputs.end;
   kernels::UpdateRule<T> own = rule;
@@ -35,30 +59,36 @@ void update_unit(const Network &network, Parameters<T> &parameters, const T *gra
   const auto at = [](Buffer<T> &buffer, std::size_t offset) {
     return buffer.size() ? buffer.data() + offset : nullptr;
   };
-  stretches(network, unit, [&](std::size_t offset, std::size_t length) {
-    active<T>().update(own, parameters.values.data() + offset, gradient + offset,
-                       at(moments.first, offset), at(moments.second, offset), length);
-  });
+  const Place flat = place_in_flat(network, unit);
+  const bool one = one_stretch(flat, place);
+  const std::size_t length = one ? flat.rows * flat.width : flat.width;
+  for (std::size_t i = 0; i < (one ? 1 : flat.rows); ++i) {
+    const std::size_t offset = flat.offset + i * flat.stride;
+    active<T>().update(own, parameters.values.data() + offset,
+                       gradient + place.offset + i * place.stride, at(moments.first, offset),
+                       at(moments.second, offset), length);
+  }
   if (bias)
     parameters.repack_bias(layer, unit.layer);
   else
     parameters.repack(layer, unit.layer, unit.inputs, unit.outputs);
 }
 
-template <class T> double unit_squares(const Network &network, const T *values, const Unit &unit) {
+template <class T> double sum_of_squares(const T *values, const Place &place) {
+  const bool one = one_stretch(place, place);
   double total = 0;
-  stretches(network, unit, [&](std::size_t offset, std::size_t length) {
-    total += active<T>().sum_of_squares(values + offset, length);
-  });
+  for (std::size_t i = 0; i < (one ? 1 : place.rows); ++i)
+    total += active<T>().sum_of_squares(values + place.offset + i * place.stride,
+                                        one ? place.rows * place.width : place.width);
   return total;
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \
-  template void sum_gradient(const Network &, Workspace<T> &, std::size_t, const Unit &, bool,     \
-                             const kernels::Ahead &);                                              \
-  template void update_unit(const Network &, Parameters<T> &, const T *, Moments<T> &,             \
-                            const kernels::UpdateRule<T> &, const Unit &);                         \
-  template double unit_squares(const Network &, const T *, const Unit &);
+  template void sum_gradient(const Network &, const Workspace<T> &, std::size_t, const Unit &,     \
+                             T *, const Place &, bool, const kernels::Ahead &);                    \
+  template void update_unit(const Network &, Parameters<T> &, const T *, const Place &,            \
+                            Moments<T> &, const kernels::UpdateRule<T> &, const Unit &);           \
+  template double sum_of_squares(const T *, const Place &);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

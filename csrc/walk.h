@@ -93,29 +93,26 @@ void backward(const Network &network, const Parameters<T> &parameters, Workspace
 template <class T>
 void weigh(const Network &network, Workspace<T> &space, const Block &block, const Crew &crew);
 
-// The gradient of one unit over the block's rows, into the flat gradient or added to it.
-template <class T>
-void sum_gradient(const Network &network, Workspace<T> &space, std::size_t rows, const Unit &unit,
-                  bool accumulate, const kernels::Ahead &ahead = {});
+// Where a unit lies in an array: rows of `width` values, `stride` apart. A bias is one row.
+struct Place {
+  std::size_t offset, rows, width, stride;
+};
+// In the flat vector, and in a piece of its own.
+Place place_in_flat(const Network &network, const Unit &unit);
+Place place_in_piece(const Network &network, const Unit &unit);
 
-// Calls each(offset, length) for the stretches of the flat vector that a unit covers.
-template <class F> void stretches(const Network &network, const Unit &unit, F each) {
-  const Layer &layer = network.layers[unit.layer];
-  if (unit.inputs.begin == unit.inputs.end)
-    return each(layer.bias, layer.outputs);
-  const std::size_t width = unit.outputs.end - unit.outputs.begin;
-  if (width == layer.outputs)
-    return each(layer.weight + unit.inputs.begin * width,
-                (unit.inputs.end - unit.inputs.begin) * width);
-  for (std::size_t i = unit.inputs.begin; i < unit.inputs.end; ++i)
-    each(layer.weight + i * layer.outputs + unit.outputs.begin, width);
-}
+// The gradient of one unit over the block's rows, or added to what lies there.
+template <class T>
+void sum_gradient(const Network &network, const Workspace<T> &space, std::size_t rows,
+                  const Unit &unit, T *gradient, const Place &place, bool accumulate,
+                  const kernels::Ahead &ahead = {});
 
 // Fix: the optimizer over one unit, then its copies in panels.
 template <class T>
 void update_unit(const Network &network, Parameters<T> &parameters, const T *gradient,
-                 Moments<T> &moments, const kernels::UpdateRule<T> &rule, const Unit &unit);
+                 const Place &place, Moments<T> &moments, const kernels::UpdateRule<T> &rule,
+                 const Unit &unit);
 
-template <class T> double unit_squares(const Network &network, const T *values, const Unit &unit);
+template <class T> double sum_of_squares(const T *values, const Place &place);
 
 } // namespace culpa

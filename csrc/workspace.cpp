@@ -35,9 +35,10 @@ std::size_t rows_per_block(const Network &network, std::size_t item_size) {
 }
 
 template <class T>
-Workspace<T>::Workspace(const Network &network, std::size_t capacity, std::size_t thread_count)
+Workspace<T>::Workspace(const Network &network, std::size_t capacity, std::size_t thread_count,
+                        bool whole_gradient)
     : rows(capacity), threads(thread_count), losses(capacity), scores(capacity), labels(capacity),
-      targets(capacity * network.outputs()), gradient(network.parameters) {
+      targets(capacity * network.outputs()), gradient(whole_gradient ? network.parameters : 0) {
   const auto panel = kernels::active<T>().panel;
   stride_rows_ = padded_rows(capacity, panel * sizeof(T));
   std::size_t columns = padded(network.inputs(), panel);
@@ -54,14 +55,21 @@ Workspace<T>::Workspace(const Network &network, std::size_t capacity, std::size_
   for (std::size_t l = 0; l < network.layers.size(); ++l) {
     const Layer &layer = network.layers[l];
     units.push_back({l, {0, 0}, {0, layer.outputs}});
-    for (std::size_t i = 0; i < layer.inputs; i += panel)
-      for (std::size_t j = 0; j < layer.outputs; j += unit_outputs)
+    // Outputs first: their error signals stay in the second cache while the inputs stream by.
+    for (std::size_t j = 0; j < layer.outputs; j += unit_outputs)
+      for (std::size_t i = 0; i < layer.inputs; i += panel)
         units.push_back({l,
                          {i, std::min(i + panel, layer.inputs)},
                          {j, std::min(j + unit_outputs, layer.outputs)}});
   }
   for (std::size_t i = 0; i < threads; ++i)
     row_buffers.emplace_back(std::max(network.inputs(), network.outputs()));
+  std::size_t widest = 0;
+  for (const Layer &layer : network.layers)
+    widest = std::max(widest, layer.outputs);
+  piece_size =
+      std::max(padded(widest, panel), panel * std::min(padded(widest, panel), unit_outputs));
+  pieces = Buffer<T>(threads * piece_size);
   scratch_size = 2 * padded(network.outputs(), panel);
   scratch = Buffer<T>(threads * scratch_size);
   squares = Buffer<double>(units.size());

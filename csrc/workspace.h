@@ -33,7 +33,8 @@ template <class T> struct RowBuffer {
 };
 
 template <class T> struct Workspace {
-  Workspace(const Network &network, std::size_t rows, std::size_t threads);
+  // whole_gradient: sums of several blocks, or of the whole network before any update, are wanted.
+  Workspace(const Network &network, std::size_t rows, std::size_t threads, bool whole_gradient);
 
   std::size_t rows; // capacity
   std::size_t threads;
@@ -47,7 +48,9 @@ template <class T> struct Workspace {
   std::vector<RowBuffer<T>> row_buffers; // per thread
   Buffer<T> scratch;                     // per thread: see LossRows
   std::size_t scratch_size;
-  Buffer<T> gradient;            // flat, the sum over the batch
+  Buffer<T> gradient; // flat, the sum over the batch; empty where nobody wants it whole
+  Buffer<T> pieces;   // per thread: the gradient of one unit
+  std::size_t piece_size;
   Buffer<double> squares, norms; // per unit: sums of squared weights and gradients
 
 private:

@@ -67,8 +67,8 @@ template <class T> struct Product {
 // Memory that the caller will read next (parameters and moments, after their gradient is summed): a
 // kernel fetches it meanwhile, a few lines a tile.
 struct Ahead {
-  const void *arrays[3] = {};
-  std::size_t bytes = 0; // of each
+  const void *arrays[3] = {};                  // nullptr: not this one
+  std::size_t rows = 0, bytes = 0, stride = 0; // of each: rows of so many bytes, stride bytes apart
 };
 
 // g (inputs, outputs) = x^T (inputs, rows) . d (rows, outputs), for columns [outputs.begin,
@@ -78,7 +78,7 @@ template <class T> struct Outer {
   const T *d; // panels
   std::size_t d_stride;
   std::size_t rows;
-  T *g; // the first of g's rows that this panel fills, row-major
+  T *g; // where its first element to fill lies; rows g_width apart
   std::size_t g_width;
   std::size_t inputs; // rows of g to fill, at most P
   Range outputs;      // begins at a whole panel
