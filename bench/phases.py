@@ -52,7 +52,7 @@ class PhaseSide(CulpaSide):
 def measure(workload: Workload, rounds: int, threads: int) -> None:
     """Measure one workload and print its phases."""
     side = PhaseSide(Problem(workload))
-    names = list(_core.phase_names)
+    names = list(_core.phase_names())
     side.run(2)
     began = time.perf_counter()
     side.run(3)

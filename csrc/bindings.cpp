@@ -551,8 +551,10 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
         return names;
       },
       "Those that this CPU can run, fastest first.");
-  m.attr("phase_names") =
-      py::cast(std::vector<std::string>(phase_names.begin(), phase_names.end()));
+  m.def(
+      "phase_names",
+      [] { return std::vector<std::string>(phase_names.begin(), phase_names.end()); },
+      "What a Job's phases count the seconds of, in order.");
   m.def(
       "measure_peak",
       [](bool float64, std::size_t threads, std::size_t rounds) {

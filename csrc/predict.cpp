@@ -28,7 +28,8 @@ template <class T> struct PredictSpace {
     storage = Buffer<T>(2 * size);
     buffers[0] = storage.data();
     buffers[1] = storage.data() + size;
-    scratch = Buffer<T>(2 * panels(network.outputs(), panel) * panel);
+    if (judges)
+      scratch = Buffer<T>(panels(network.outputs(), panel) * panel * panel);
   }
   std::size_t stride = 0;
   Buffer<T> storage, scratch;

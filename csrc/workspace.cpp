@@ -70,7 +70,7 @@ Workspace<T>::Workspace(const Network &network, std::size_t capacity, std::size_
   piece_size =
       std::max(padded(widest, panel), panel * std::min(padded(widest, panel), unit_outputs));
   pieces = Buffer<T>(threads * piece_size);
-  scratch_size = 2 * padded(network.outputs(), panel);
+  scratch_size = padded(network.outputs(), panel) * panel;
   scratch = Buffer<T>(threads * scratch_size);
   squares = Buffer<double>(units.size());
   norms = Buffer<double>(units.size());

@@ -109,7 +109,7 @@ template <class T> struct LossRows {
   double *losses;             // one per row
   double *scores;             // one per row: see loss.inc
   const double *score_scale;  // per output, for regression; nullptr: no score
-  T *scratch;                 // two rows of whole panels
+  T *scratch;                 // P values for each output, in whole panels
 };
 
 // Dropout of one panel: rows [rows.begin, rows.end) of `values`, and the same factor on `slopes`.

@@ -197,6 +197,10 @@ def permutation(n: typing.SupportsInt | typing.SupportsIndex, seed: typing.Suppo
     """
     The order of an epoch: 0 to n - 1, shuffled.
     """
+def phase_names() -> list[str]:
+    """
+    What a Job's phases count the seconds of, in order.
+    """
 def philox(counter: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(4)"], key: typing.SupportsInt | typing.SupportsIndex) -> typing.Annotated[list[int], "FixedSize(4)"]:
     """
     Philox4x32-10, for tests.
@@ -213,4 +217,3 @@ def train_side_by_side(models: collections.abc.Sequence[Model64], jobs: collecti
     """
     A chunk of several models, each on one thread.
     """
-phase_names: list = ['rest', 'gather', 'forward', 'loss', 'backward', 'weights', 'optimizer', 'barrier']
