@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import culpa
-from numpy_net import NumpyNet
-from step import describe_machine, limit_threads, make_model, print_machine, settle
+from culpa.bench.machine import describe, headline, limit_threads, settle
+from culpa.bench.numpy_net import NumpyNet
+from culpa.bench.sides.culpa_side import make_model
 
 SHAPE = (784, 256, 128, 10)
 BATCH, EPOCHS = 128, 8
@@ -151,7 +152,7 @@ def main() -> None:
     arguments = parse_arguments()
     limit_threads(arguments.threads)
     data = load_data()
-    print_machine(describe_machine())
+    print(headline(describe()))
     print_head()
     runs = [take_turns(data, seed, arguments.epochs) for seed in range(arguments.seeds)]
     print_summary(runs)

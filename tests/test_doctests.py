@@ -15,6 +15,7 @@ MODULES = ["culpa"] + [
     for info in pkgutil.iter_modules(culpa.__path__)
     if info.name not in ("_core", "cli", "demo")
 ]
+MODULES.append("culpa.bench.table")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,6 +1,9 @@
-"""The command line: ``culpa demo``, ``culpa info``."""
+"""The command line: ``culpa demo``, ``culpa info``, ``culpa bench``."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -25,6 +28,44 @@ def info() -> None:
     import culpa
 
     culpa.show_config()
+
+
+@app.command()
+def bench(
+    threads: Annotated[int, typer.Option(help="For every side.")] = 1,
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(help="tiny, digits, mnist, tab or large; repeat for several. None: all."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Turns of every side.")] = 15,
+    seconds: Annotated[float, typer.Option(help="Of a turn.")] = 0.2,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="numpy, scikit-learn, torch, jax or jax-scan; repeat for several. "
+            "None: all that are installed."
+        ),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
+) -> None:
+    """Measure a training step on this machine, beside NumPy and whichever peers are installed.
+
+    A step: gather a shuffled batch, forward, softmax cross-entropy, backward,
+    Adam, in float32. All sides start from the same weights, see the same batches,
+    and are first checked to compute the same losses; then they take turns.
+    """
+    from culpa.bench.command import Options, run
+    from culpa.bench.measure import Disagreement
+
+    try:
+        options = Options(threads, workload or (), rounds, seconds, peer or (), json)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    try:
+        run(options)
+    except (Disagreement, ImportError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from None
 
 
 def main() -> None:

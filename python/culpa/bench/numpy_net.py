@@ -5,8 +5,6 @@ allocates much: operations write into buffers (``out=``), kept per batch size; t
 one flat vector with the weights as views into it; Adam works in place, in pieces that stay in the
 cache, and keeps denormal numbers out. Of several ways to write an operation it uses the one that
 measured fastest. NumPy is all it needs.
-
-    python bench/numpy_net.py       # checks its gradients and its Adam
 """
 
 from __future__ import annotations
@@ -221,55 +219,3 @@ class NumpyNet:
             for moment in (first, second):
                 np.abs(moment, out=gradient)
                 np.putmask(moment, gradient < NEGLIGIBLE, 0)
-
-
-def _check_gradient(nudge: float = 1e-6) -> float:
-    """Return the largest error of a gradient against central differences, in float64."""
-    generator = np.random.default_rng(0)
-    X, y = generator.normal(size=(40, 5)), generator.integers(0, 3, 40)
-    net = NumpyNet((5, 7, 6, 3), seed=0, dtype=np.float64)
-    rows = generator.permutation(40)[:11]
-    net.loss_and_gradient(X, y, rows)
-    expected = np.empty_like(net.gradient)
-    gradient = net.gradient.copy()
-    for i, value in enumerate(net.parameters.copy()):
-        net.parameters[i] = value + nudge
-        above = net.loss_and_gradient(X, y, rows)
-        net.parameters[i] = value - nudge
-        below = net.loss_and_gradient(X, y, rows)
-        net.parameters[i] = value
-        expected[i] = (above - below) / (2 * nudge)
-    return float(np.abs(gradient - expected).max() / np.abs(expected).max())
-
-
-def _check_adam(steps: int = 250) -> float:
-    """Return the largest error of the parameters against Adam as the book has it, in float64."""
-    generator = np.random.default_rng(1)
-    X, y = generator.integers(0, 256, (40, 5), np.uint8), generator.integers(0, 3, 40)
-    net = NumpyNet((5, 7, 3), seed=0, input_scale=1 / 255, dtype=np.float64)
-    expected = net.parameters.copy()
-    first = second = 0
-    for t in range(1, steps + 1):
-        rows = generator.permutation(40)[: 10 + t % 2]
-        net.loss_and_gradient(X, y, rows)
-        first = BETA_1 * first + (1 - BETA_1) * net.gradient
-        second = BETA_2 * second + (1 - BETA_2) * net.gradient**2
-        corrected = first / (1 - BETA_1**t), second / (1 - BETA_2**t)
-        expected -= net.learning_rate * corrected[0] / (np.sqrt(corrected[1]) + EPSILON)
-        net.step(X, y, rows)
-    return float(np.abs(net.parameters - expected).max() / np.abs(expected).max())
-
-
-def main() -> None:
-    """Check the gradients and Adam."""
-    for name, error, limit in (
-        ("gradient against finite differences", _check_gradient(), 1e-7),
-        ("Adam against its formulas", _check_adam(), 1e-12),
-    ):
-        print(f"{name}: error {error:.1e}, limit {limit:.0e}")
-        if not error <= limit:
-            raise SystemExit(f"{name}: wrong")
-
-
-if __name__ == "__main__":
-    main()
