@@ -15,7 +15,9 @@ import time
 import numpy as np
 
 from culpa import _core
-from step import WORKLOADS, CulpaSide, Problem, Workload, limit_threads
+from culpa.bench.machine import limit_threads
+from culpa.bench.sides.culpa_side import CulpaSide
+from culpa.bench.workloads import WORKLOADS, Problem, Workload
 
 ROUND_SECONDS = 0.1
 

@@ -64,28 +64,19 @@ Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t 
 
 namespace {
 
-// A row of a source, side by side: the row itself, or a copy where its columns are strided or
-// unaligned.
-const void *whole_row(const Source &source, std::size_t row, Buffer<std::byte> &copy) {
+// Whether the columns of every row lie side by side and aligned.
+bool plain(const Source &source) {
+  const auto size = static_cast<std::ptrdiff_t>(item_size(source.dtype));
+  return reinterpret_cast<std::uintptr_t>(source.data) % item_size(source.dtype) == 0 &&
+         source.row_stride % size == 0 && (source.columns <= 1 || source.column_stride == size);
+}
+
+void copy_row(const Source &source, std::size_t row, std::byte *to) {
   const std::size_t size = item_size(source.dtype);
   const auto *first = static_cast<const std::byte *>(source.data) +
                       static_cast<std::ptrdiff_t>(row) * source.row_stride;
-  const bool aligned = reinterpret_cast<std::uintptr_t>(first) % size == 0;
-  if (aligned && (source.columns <= 1 || source.column_stride == static_cast<std::ptrdiff_t>(size)))
-    return first;
   for (std::size_t j = 0; j < source.columns; ++j)
-    std::memcpy(copy.data() + j * size,
-                first + static_cast<std::ptrdiff_t>(j) * source.column_stride, size);
-  return copy.data();
-}
-
-constexpr std::size_t bytes_ahead = 2048;
-
-void prefetch(const Source &source, std::size_t row, std::size_t bytes) {
-  const auto *from = static_cast<const std::byte *>(source.data) +
-                     static_cast<std::ptrdiff_t>(row) * source.row_stride;
-  for (std::size_t at = 0; at < bytes; at += 64)
-    __builtin_prefetch(from + at);
+    std::memcpy(to + j * size, first + static_cast<std::ptrdiff_t>(j) * source.column_stride, size);
 }
 
 template <class T>
@@ -111,19 +102,25 @@ void drop(Matrix<T> values, T *slopes, Range rows, Range some_panels, double rat
 template <class T>
 std::size_t gather(const Source &source, const Examples &examples, Range positions,
                    std::size_t first, T scale, Matrix<T> to, RowBuffer<T> &buffer) {
-  const auto panel = active<T>().panel;
+  const auto &k = active<T>();
+  T *row = to.data + (positions.begin - first) * k.panel;
+  if (plain(source))
+    return k.gather({source.dtype, source.data, source.row_stride, source.columns, examples.order,
+                     positions, scale, row, to.stride});
   std::size_t bad = no_row;
-  // Shuffled rows come from anywhere in memory: those that are next are on their way meanwhile.
-  const std::size_t bytes = source.columns * item_size(source.dtype);
-  const std::size_t ahead = bytes_ahead / (bytes + 1) + 1;
-  for (std::size_t i = positions.begin; i < positions.end; ++i) {
-    const std::size_t row = examples.row(i);
-    if (i + ahead < positions.end)
-      prefetch(source, examples.row(i + ahead), bytes);
-    if (!active<T>().gather(source.dtype, whole_row(source, row, buffer.raw), source.columns, scale,
-                            to.data + (i - first) * panel, to.stride) &&
+  for (std::size_t i = positions.begin; i < positions.end; ++i, row += k.panel) {
+    copy_row(source, examples.row(i), buffer.raw.data());
+    if (k.gather({source.dtype,
+                  buffer.raw.data(),
+                  0,
+                  source.columns,
+                  nullptr,
+                  {0, 1},
+                  scale,
+                  row,
+                  to.stride}) != no_row &&
         bad == no_row)
-      bad = row;
+      bad = examples.row(i);
   }
   return bad;
 }
@@ -131,14 +128,11 @@ std::size_t gather(const Source &source, const Examples &examples, Range positio
 template <class T>
 std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to,
                         RowBuffer<T> &buffer) {
-  const auto panel = active<T>().panel;
+  const Matrix<T> row{buffer.converted.data(), active<T>().panel, source.columns};
   std::size_t bad = no_row;
   for (std::size_t i = positions.begin; i < positions.end; ++i, to += source.columns) {
-    const std::size_t row = examples.row(i);
-    if (!active<T>().gather(source.dtype, whole_row(source, row, buffer.raw), source.columns, T(1),
-                            buffer.converted.data(), panel) &&
-        bad == no_row)
-      bad = row;
+    const std::size_t found = gather(source, examples, {i, i + 1}, i, T(1), row, buffer);
+    bad = bad == no_row ? found : bad;
     std::copy_n(buffer.converted.data(), source.columns, to);
   }
   return bad;

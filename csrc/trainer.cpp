@@ -86,6 +86,9 @@ double sum(const Buffer<double> &values) {
 template <class T>
 kernels::Ahead next_reads(const Network &network, const Parameters<T> &parameters,
                           const Moments<T> &moments, const Unit &unit) {
+  constexpr std::size_t cached = std::size_t{1} << 17U; // all of it stays in the second cache
+  if (network.parameters * sizeof(T) < cached)
+    return {};
   const Place place = place_in_flat(network, unit);
   const auto at = [&](const Buffer<T> &buffer) {
     return buffer.size() ? buffer.data() + place.offset : nullptr;

@@ -50,7 +50,7 @@ struct Block {
   std::size_t rows() const { return positions.end - positions.begin; }
 };
 
-constexpr std::size_t no_row = ~std::size_t{0};
+using kernels::no_row;
 
 // Gather and convert examples into panels, whose row 0 is position `first`. Gives the first row of
 // the source found to hold a value that is not finite, or no_row.

@@ -96,6 +96,22 @@ template <class T> struct Pack {
   T *backward;           // panels of w transposed; nullptr: not wanted
 };
 
+constexpr std::size_t no_row = ~std::size_t{0};
+
+// Rows of a data source, converted and scaled, into panels; what lies beyond the columns there
+// stays as it was.
+template <class T> struct Gather {
+  DType type;
+  const void *source;        // row 0; the columns of a row lie side by side, aligned
+  std::ptrdiff_t row_stride; // in bytes
+  std::size_t columns;
+  const std::int64_t *order; // the row at each position; nullptr: the position itself
+  Range positions;
+  T scale;
+  T *to; // panels, whose row 0 is positions.begin
+  std::size_t stride;
+};
+
 template <class T> struct LossRows {
   Loss kind;
   T parameter; // delta of huber, q of quantile, label smoothing of cross_entropy
@@ -153,10 +169,8 @@ template <class T> struct Kernels {
   void (*mask_positive)(T *delta, const T *hidden, std::size_t n);
   void (*dropout)(const DropoutPanel<T> &);
   void (*loss)(const LossRows<T> &);
-  // One row of a data source, converted and scaled, into the panels of a row; false where a value
-  // is not finite. `source` is contiguous.
-  bool (*gather)(DType, const void *source, std::size_t columns, T scale, T *row,
-                 std::size_t stride);
+  // Gives the first row found that holds a value that is not finite, or no_row.
+  std::size_t (*gather)(const Gather<T> &);
   void (*update)(const UpdateRule<T> &, T *parameters, const T *gradient, T *first, T *second,
                  std::size_t n);
   double (*sum_of_squares)(const T *values, std::size_t n);
