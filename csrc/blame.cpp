@@ -110,7 +110,7 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
       if (out.gradient) {
         const Range units = crew.share({0, space.units.size()});
         for (std::size_t u = units.begin; u < units.end; ++u)
-          sum_gradient(network, space, block.rows(), space.units[u], space.gradient.data(),
+          sum_gradient(space, block.rows(), space.units[u], space.gradient.data(),
                        place_in_flat(network, space.units[u]), begin > 0);
       }
       const bool ends = stop;

@@ -143,8 +143,7 @@ bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspa
       if (moments && end == positions.end)
         ahead = next_reads(network, parameters, *moments, unit);
       crew.enter(Phase::weights);
-      sum_gradient(network, space, end - begin, unit, gradient, place, begin > positions.begin,
-                   ahead);
+      sum_gradient(space, end - begin, unit, gradient, place, begin > positions.begin, ahead);
       crew.enter(Phase::optimizer);
       if (end == positions.end)
         finish(u, gradient, place);

@@ -31,9 +31,8 @@ bool one_stretch(const Place &a, const Place &b) {
 } // namespace
 
 template <class T>
-void sum_gradient(const Network &network, const Workspace<T> &space, std::size_t rows,
-                  const Unit &unit, T *gradient, const Place &place, bool accumulate,
-                  const kernels::Ahead &ahead) {
+void sum_gradient(const Workspace<T> &space, std::size_t rows, const Unit &unit, T *gradient,
+                  const Place &place, bool accumulate, const kernels::Ahead &ahead) {
   const auto &k = active<T>();
   const Matrix<T> delta = space.delta[unit.layer];
   const Range inputs = unit.inputs;
@@ -84,8 +83,8 @@ template <class T> double sum_of_squares(const T *values, const Place &place) {
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \
-  template void sum_gradient(const Network &, const Workspace<T> &, std::size_t, const Unit &,     \
-                             T *, const Place &, bool, const kernels::Ahead &);                    \
+  template void sum_gradient(const Workspace<T> &, std::size_t, const Unit &, T *, const Place &,  \
+                             bool, const kernels::Ahead &);                                        \
   template void update_unit(const Network &, Parameters<T> &, const T *, const Place &,            \
                             Moments<T> &, const kernels::UpdateRule<T> &, const Unit &);           \
   template double sum_of_squares(const T *, const Place &);
