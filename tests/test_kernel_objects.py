@@ -8,78 +8,35 @@ instructions for all; a static initialiser would run it while the library loads.
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-KERNELS = ROOT / "csrc" / "kernels"
+import toolchain
+from toolchain import flags
+
+KERNELS = toolchain.CSRC / "kernels"
 FILES = ("baseline", "avx2", "avx512")
 TOOLS = {
     "compiler": shutil.which("g++"),
     "nm": shutil.which("nm"),
     "objdump": shutil.which("objdump"),
 }
-X86_64 = platform.machine().lower() in ("x86_64", "amd64")
-# A sanitizer that is loaded into this process has no business in the compiler's.
-ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
 
 needs_compiler = pytest.mark.skipif(
-    not X86_64 or not all(TOOLS.values()) or not KERNELS.is_dir(),
+    not toolchain.X86_64 or not all(TOOLS.values()) or not KERNELS.is_dir(),
     reason="needs x86-64, g++, nm, objdump and the sources",
 )
-
-
-def flags(name: str) -> list[str]:
-    """What CMakeLists.txt compiles a kernel file with."""
-    text = re.sub(r"#.*", "", (ROOT / "CMakeLists.txt").read_text())
-    every = re.search(r"target_compile_options\(_core PRIVATE([^)]*)\)", text)
-    assert every, "CMakeLists.txt sets no options for _core"
-    found = re.sub(r"\$<\$<CONFIG:Release>:([^>]*)>", r"\1", every[1]).split()
-    assert "-O3" in found
-    assert not [flag for flag in found if "$" in flag], "a condition that this test cannot read"
-    standard = re.search(r"CMAKE_CXX_STANDARD (\d+)", text)
-    assert standard
-    own = re.search(rf'kernels/{name}\.cpp PROPERTIES\s+COMPILE_OPTIONS "([^"]*)"', text)
-    assert own or name == "baseline"
-    return [
-        f"-std=c++{standard[1]}",
-        "-DNDEBUG",
-        "-fPIC",
-        "-fvisibility=hidden",
-        "-fvisibility-inlines-hidden",
-        *found,
-        *(own[1].split(";") if own else []),
-    ]
 
 
 def call(tool: str, *arguments: str | Path) -> str:
     path = TOOLS[tool]
     assert path is not None
-    command = [path, *map(str, arguments)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, env=ENVIRONMENT)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
-
-
-@pytest.fixture(scope="module")
-def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("objects")
-
-    def build(name: str) -> tuple[str, Path]:
-        made = folder / f"{name}.o"
-        source = KERNELS / f"{name}.cpp"
-        call("compiler", *flags(name), "-I", ROOT / "csrc", "-c", source, "-o", made)
-        return name, made
-
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return dict(pool.map(build, FILES))
+    return toolchain.call(path, *arguments)
 
 
 def symbols(path: Path) -> list[tuple[str, str]]:
@@ -97,7 +54,7 @@ def test_the_flags_are_those_that_the_design_asks_for() -> None:
     assert "-mavx2" in flags("avx2")
     assert "-mavx512f" in flags("avx512")
     assert not [flag for flag in flags("baseline") if flag.startswith("-m")]
-    text = (ROOT / "CMakeLists.txt").read_text()
+    text = (toolchain.ROOT / "CMakeLists.txt").read_text()
     assert "CMAKE_INTERPROCEDURAL_OPTIMIZATION OFF" in text
 
 
@@ -153,7 +110,7 @@ print("it works")
 """
 
 
-@pytest.mark.skipif(not X86_64, reason="emulates an x86-64 CPU")
+@pytest.mark.skipif(not toolchain.X86_64, reason="emulates an x86-64 CPU")
 def test_an_old_cpu_imports_and_trains() -> None:
     emulator = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
     if emulator is None:
@@ -165,7 +122,7 @@ def test_an_old_cpu_imports_and_trains() -> None:
         capture_output=True,
         text=True,
         timeout=600,
-        env={**ENVIRONMENT, "CULPA_NUM_THREADS": "2"},
+        env={**toolchain.ENVIRONMENT, "CULPA_NUM_THREADS": "2"},
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.splitlines()[-1] == "it works"

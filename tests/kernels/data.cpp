@@ -1,0 +1,190 @@
+// gather and dropout.
+#include "check.h"
+#include "random.h"
+
+namespace culpa::tests {
+namespace {
+
+struct Half {
+  std::uint16_t bits;
+};
+
+double to_number(Half h) {
+  const int exponent = h.bits >> 10U & 31, mantissa = h.bits & 1023;
+  const double sign = h.bits >> 15U ? -1 : 1;
+  if (exponent == 31)
+    return mantissa ? std::numeric_limits<double>::quiet_NaN()
+                    : sign * std::numeric_limits<double>::infinity();
+  return sign * (exponent ? std::ldexp(1024 + mantissa, exponent - 25) : std::ldexp(mantissa, -24));
+}
+template <class S> S to_number(S x) { return x; }
+
+// The only call of gather: true where all is finite.
+template <class T, class S>
+bool gather(const Kernels<T> &k, DType type, const std::vector<S> &source, T scale, T *row,
+            std::size_t stride) {
+  return k.gather(type, source.data(), source.size(), scale, row, stride);
+}
+
+// A row of a source in the panels of row 1 of 3, and whether the verdict on it is right.
+template <class T, class S>
+void check_row(const Kernels<T> &k, DType type, const std::vector<S> &source, double scale,
+               const std::string &what, Log &log) {
+  const Panels at{k.panel, 3, source.size()};
+  Output<T> rows(at.size());
+  bool finite = true;
+  for (std::size_t j = 0; j < at.count() * k.panel; ++j)
+    if (j < source.size()) {
+      const T value = static_cast<T>(to_number(source[j])) * static_cast<T>(scale);
+      finite = finite && std::isfinite(value);
+      rows.want(at.at(1, j), static_cast<double>(value));
+    } else
+      rows.ignore(at.at(1, j));
+  const bool verdict =
+      gather(k, type, source, static_cast<T>(scale), rows.data() + k.panel, at.stride);
+  const std::string where = say("gather", what, "of", source.size(), "columns, scale", scale);
+  rows.check(log, where);
+  log.expect(verdict == finite,
+             where + (finite ? ": finite, but" : ": not finite, but not") + " reported as bad");
+}
+
+template <class S> S random_value(Numbers &numbers) {
+  const std::uint64_t bits = numbers.bits();
+  if constexpr (std::is_floating_point_v<S>)
+    return static_cast<S>(numbers.uniform(-1000, 1000));
+  else if constexpr (std::is_same_v<S, Half>)
+    return {static_cast<std::uint16_t>(bits & 0xbbffU)}; // finite
+  else
+    return static_cast<S>(bits >> (bits & 31U)); // of every size
+}
+
+template <class T, class S>
+void check_gather_of(const Kernels<T> &k, DType type, const char *name, Log &log) {
+  const std::size_t P = k.panel;
+  Numbers numbers;
+  for (const std::size_t columns : {std::size_t{0}, std::size_t{1}, P - 1, P, P + 1, 5 * P + 3})
+    for (const double scale : {1.0, 1.0 / 255}) {
+      std::vector<S> source(columns);
+      for (S &value : source)
+        value = random_value<S>(numbers);
+      check_row(k, type, source, scale, name, log);
+    }
+  if constexpr (std::is_integral_v<S>) {
+    using Limits = std::numeric_limits<S>;
+    check_row<T, S>(k, type, {0, 1, Limits::min(), Limits::max(), Limits::max() / 2 + 1}, 1, name,
+                    log);
+  }
+}
+
+template <class T, class S>
+void check_not_finite(const Kernels<T> &k, DType type, const char *name, Log &log) {
+  const auto infinity = std::numeric_limits<S>::infinity();
+  const S bad[] = {infinity, -infinity, std::numeric_limits<S>::quiet_NaN(),
+                   std::numeric_limits<S>::max()}; // the last overflows a float, or when scaled
+  for (const std::size_t columns : {std::size_t{1}, k.panel, 2 * k.panel + 1})
+    for (std::size_t j = 0; j < columns; ++j)
+      for (const S value : bad) {
+        std::vector<S> source(columns, S(1));
+        source[j] = value;
+        check_row(k, type, source, 2, say(name, "with", value, "at", j), log);
+      }
+}
+
+// All there are: the finite ones in a row, the others each in one of their own.
+template <class T> void check_halves(const Kernels<T> &k, Log &log) {
+  std::vector<Half> finite;
+  for (std::uint32_t bits = 0; bits < 0x10000U; ++bits) {
+    const Half h{static_cast<std::uint16_t>(bits)};
+    if (std::isfinite(to_number(h)))
+      finite.push_back(h);
+    else
+      check_row<T, Half>(k, DType::f16, {Half{0}, h, Half{0}}, 1, "f16 that is not finite", log);
+  }
+  check_row(k, DType::f16, finite, 1, "all finite f16", log);
+}
+
+template <class T> void check_gather(const Kernels<T> &k, Log &log) {
+  check_gather_of<T, std::uint8_t>(k, DType::u8, "u8", log);
+  check_gather_of<T, std::int8_t>(k, DType::i8, "i8", log);
+  check_gather_of<T, std::uint16_t>(k, DType::u16, "u16", log);
+  check_gather_of<T, std::int16_t>(k, DType::i16, "i16", log);
+  check_gather_of<T, std::uint32_t>(k, DType::u32, "u32", log);
+  check_gather_of<T, std::int32_t>(k, DType::i32, "i32", log);
+  check_gather_of<T, std::uint64_t>(k, DType::u64, "u64", log);
+  check_gather_of<T, std::int64_t>(k, DType::i64, "i64", log);
+  check_gather_of<T, Half>(k, DType::f16, "f16", log);
+  check_gather_of<T, float>(k, DType::f32, "f32", log);
+  check_gather_of<T, double>(k, DType::f64, "f64", log);
+  check_not_finite<T, float>(k, DType::f32, "f32", log);
+  check_not_finite<T, double>(k, DType::f64, "f64", log);
+  check_halves(k, log);
+}
+
+constexpr std::uint64_t dropout_key = 0x0123456789abcdefU;
+const std::uint32_t dropout_stream[2] = {77, stream(Purpose::dropout, 2, 5)};
+constexpr std::uint32_t first_unit = 192; // some panels in, at any width
+
+// As random.h says it, one counter at a time.
+std::uint32_t draw(std::uint32_t row, std::uint32_t unit) {
+  return philox({unit / 4, row, dropout_stream[0], dropout_stream[1]}, dropout_key)[unit % 4];
+}
+
+template <class T>
+void check_dropout_of(const Kernels<T> &k, std::size_t rows, Range range, std::uint64_t first_row,
+                      std::uint32_t threshold, bool with_slopes, Log &log) {
+  const std::size_t P = k.panel;
+  const T scale = static_cast<T>(1 / 0.7);
+  Numbers numbers;
+  Output<T> values(rows * P), slopes(rows * P);
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t i = 0; i < P; ++i) {
+      const std::uint32_t word = draw(static_cast<std::uint32_t>(first_row + r),
+                                      first_unit + static_cast<std::uint32_t>(i));
+      const T factor = word >= threshold ? scale : T(0);
+      const bool inside = range.begin <= r && r < range.end;
+      for (Output<T> *each : {&values, &slopes}) {
+        const T before = static_cast<T>(numbers.exact());
+        each->put(r * P + i, before);
+        if (inside && (each == &values || with_slopes))
+          each->want(r * P + i, static_cast<double>(before * factor));
+      }
+    }
+  k.dropout({.values = values.data(),
+             .slopes = with_slopes ? slopes.data() : nullptr,
+             .rows = range,
+             .first_row = first_row,
+             .first_unit = first_unit,
+             .threshold = threshold,
+             .scale = scale,
+             .key = {static_cast<std::uint32_t>(dropout_key),
+                     static_cast<std::uint32_t>(dropout_key >> 32U)},
+             .stream = {dropout_stream[0], dropout_stream[1]}});
+  const std::string what = say("dropout of rows", range.begin, "to", range.end, "from", first_row,
+                               "threshold", threshold, "with slopes", with_slopes);
+  values.check(log, what);
+  slopes.check(log, "slopes of " + what);
+}
+
+template <class T> void check_dropout(const Kernels<T> &k, Log &log) {
+  for (const Range range : {Range{0, 0}, Range{0, 1}, Range{2, 5}, Range{0, 16}, Range{1, 39}})
+    for (const bool with_slopes : {false, true}) {
+      // 0.3, nothing, all but one in 2^32, and a number that is drawn: it is kept. And rows that
+      // pass 2^32, where the counter begins again.
+      const std::uint32_t drawn = draw(1000 + static_cast<std::uint32_t>(range.begin), first_unit);
+      for (const std::uint32_t threshold : {1288490188U, 0U, 0xffffffffU, drawn})
+        check_dropout_of(k, 40, range, 1000, threshold, with_slopes, log);
+      check_dropout_of(k, 40, range, 0xfffffff0U, 1288490188U, with_slopes, log);
+    }
+}
+
+} // namespace
+
+template <class T> void check_data(const Kernels<T> &k, Log &log) {
+  check_gather(k, log);
+  check_dropout(k, log);
+}
+
+template void check_data(const Kernels<float> &, Log &);
+template void check_data(const Kernels<double> &, Log &);
+
+} // namespace culpa::tests

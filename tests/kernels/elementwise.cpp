@@ -1,0 +1,176 @@
+// multiply, mask_positive, update, sum_of_squares and peak.
+#include "check.h"
+
+namespace culpa::tests {
+namespace {
+
+template <class T> void check_multiply_and_mask(const Kernels<T> &k, Log &log) {
+  Numbers numbers;
+  for (const std::size_t registers : {0, 1, 2, 3, 10}) {
+    const std::size_t n = registers * k.panel / 2;
+    const auto before = numbers.exact<T>(n);
+    auto other = numbers.exact<T>(n);
+    Output<T> product(n), masked(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      other[i] *= i % 3 ? T(1) : T(0);
+      product.put(i, before[i]);
+      product.want(i, static_cast<double>(before[i]) * static_cast<double>(other[i]));
+      masked.put(i, before[i]);
+      masked.want(i, other[i] > 0 ? static_cast<double>(before[i]) : 0);
+    }
+    k.multiply(product.data(), other.data(), n);
+    k.mask_positive(masked.data(), other.data(), n);
+    product.check(log, say("multiply of", n, "values"));
+    masked.check(log, say("mask_positive of", n, "values"));
+  }
+}
+
+// A result, and how great the terms were that it is the sum of.
+struct Sum {
+  double value = 0, size = 0;
+};
+Sum operator+(Sum a, Sum b) { return {a.value + b.value, a.size + b.size}; }
+Sum operator*(double factor, Sum a) { return {factor * a.value, std::abs(factor) * a.size}; }
+Sum exactly(double value) { return {value, std::abs(value)}; }
+
+// One parameter and its moments.
+struct State {
+  Sum parameter, first, second;
+};
+
+// The step of torch.optim, or with `velocity` of scikit-learn, whose buffer holds the step.
+template <class T> State step(const kernels::UpdateRule<T> &rule, State s, double gradient) {
+  const double rate = rule.rate, momentum = rule.momentum, beta_1 = rule.beta_1;
+  const double beta_2 = rule.beta_2;
+  const Sum g = rule.gradient_scale * exactly(gradient) + rule.l2 * s.parameter;
+  const Sum square{g.value * g.value, g.value * g.value};
+  Sum move;
+  switch (rule.rule) {
+  case Rule::sgd:
+    if (rule.momentum == 0) {
+      move = -rate * g;
+      break;
+    }
+    s.first = momentum * s.first + (rule.velocity ? -rate : 1) * g;
+    move = rule.nesterov ? (rule.velocity ? -rate : 1) * g + momentum * s.first : s.first;
+    move = (rule.velocity ? 1 : -rate) * move;
+    break;
+  case Rule::adam:
+    s.first = beta_1 * s.first + (1 - beta_1) * g;
+    s.second = beta_2 * s.second + (1 - beta_2) * square;
+    move = -rate / (std::sqrt(s.second.value) * rule.variance_scale + rule.epsilon) * s.first;
+    break;
+  case Rule::rmsprop:
+    s.second = beta_2 * s.second + (1 - beta_2) * square;
+    move = 1 / (std::sqrt(s.second.value) + rule.epsilon) * g;
+    if (rule.momentum != 0)
+      move = s.first = momentum * s.first + move;
+    move = -rate * move;
+    break;
+  }
+  s.parameter = rule.shrink * s.parameter + move;
+  return s;
+}
+
+template <class T>
+void check_update_of(const Kernels<T> &k, const kernels::UpdateRule<T> &rule,
+                     const std::string &name, Log &log) {
+  const std::size_t lanes = k.panel / 2;
+  const bool has_first = rule.rule == Rule::adam || rule.momentum != 0;
+  const bool has_second = rule.rule != Rule::sgd;
+  Numbers numbers;
+  for (const std::size_t n :
+       {std::size_t{0}, std::size_t{1}, lanes - 1, lanes, lanes + 1, 7 * lanes + lanes - 1}) {
+    auto gradient = numbers.exact<T>(n);
+    Output<T> parameters(n), first(n), second(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      // Gradients of any size, with moments like them.
+      const double size = rule.l2 == 0 ? std::pow(10, numbers.uniform(-12, 3)) : 1;
+      gradient[i] *= static_cast<T>(size);
+      const auto p = static_cast<T>(numbers.exact()), m = static_cast<T>(numbers.exact() * size);
+      const auto v = static_cast<T>(numbers.uniform(0.01, 1) * size * size);
+      const State after =
+          step<T>(rule, {exactly(p), exactly(has_first ? m : 0), exactly(v)}, gradient[i]);
+      const auto want = [&](Output<T> &to, T before, Sum what) {
+        to.put(i, before);
+        to.want(i, what.value, 4 * ulp<T> * what.size);
+      };
+      want(parameters, p, after.parameter);
+      if (has_first)
+        want(first, m, after.first);
+      if (has_second)
+        want(second, v, after.second);
+    }
+    k.update(rule, parameters.data(), gradient.data(), has_first ? first.data() : nullptr,
+             has_second ? second.data() : nullptr, n);
+    const std::string what = say(name, "of", n, "parameters");
+    parameters.check(log, "update " + what);
+    first.check(log, "first moment after " + what);
+    second.check(log, "second moment after " + what);
+  }
+}
+
+template <class T> void check_update(const Kernels<T> &k, Log &log) {
+  const auto check = [&](Rule kind, const char *name, double momentum, bool nesterov,
+                         bool velocity) {
+    for (const bool decays : {false, true}) {
+      const kernels::UpdateRule<T> rule = {.rule = kind,
+                                           .gradient_scale = T(0.25),
+                                           .l2 = decays ? T(0.01) : T(0),
+                                           .shrink = decays ? T(0.99) : T(1),
+                                           .rate = T(0.1),
+                                           .beta_1 = T(0.9),
+                                           .beta_2 = T(0.999),
+                                           .variance_scale = T(1.5),
+                                           .epsilon = T(1e-8),
+                                           .momentum = static_cast<T>(momentum),
+                                           .nesterov = nesterov,
+                                           .velocity = velocity};
+      check_update_of(k, rule,
+                      say(name, "momentum", momentum, "nesterov", nesterov, "velocity", velocity,
+                          "decay", decays),
+                      log);
+    }
+  };
+  check(Rule::adam, "adam", 0, false, false);
+  check(Rule::rmsprop, "rmsprop", 0, false, false);
+  check(Rule::rmsprop, "rmsprop", 0.9, false, false);
+  check(Rule::sgd, "sgd", 0, false, false);
+  for (const bool nesterov : {false, true})
+    for (const bool velocity : {false, true})
+      check(Rule::sgd, "sgd", 0.9, nesterov, velocity);
+}
+
+template <class T> void check_sum_of_squares(const Kernels<T> &k, Log &log) {
+  Numbers numbers;
+  for (const std::size_t n : {0, 1, 7, 8, 9, 15, 16, 17, 1000}) {
+    const auto values = numbers.exact<T>(n);
+    double total = 0;
+    for (const T value : values)
+      total += static_cast<double>(value) * static_cast<double>(value);
+    const double got = k.sum_of_squares(values.data(), n);
+    log.expect(got == total, say("sum_of_squares of", n, "values is", got, "instead of", total));
+  }
+}
+
+template <class T> void check_peak(const Kernels<T> &k, Log &log) {
+  for (const std::size_t rounds : {0, 1, 1000}) {
+    const auto got = static_cast<double>(k.peak(rounds));
+    log.expect(std::isfinite(got), say("peak of", rounds, "rounds is", got));
+  }
+  log.expect(k.peak_flop > 0, say("peak_flop is", k.peak_flop));
+}
+
+} // namespace
+
+template <class T> void check_elementwise(const Kernels<T> &k, Log &log) {
+  check_multiply_and_mask(k, log);
+  check_update(k, log);
+  check_sum_of_squares(k, log);
+  check_peak(k, log);
+}
+
+template void check_elementwise(const Kernels<float> &, Log &);
+template void check_elementwise(const Kernels<double> &, Log &);
+
+} // namespace culpa::tests

@@ -1,0 +1,222 @@
+// loss: every kind, against labels and rows of targets, with and without the derivative.
+#include <algorithm>
+
+#include "check.h"
+
+namespace culpa::tests {
+namespace {
+
+// Of one output, or of a row; `size`: how great the numbers on the way were.
+struct Answer {
+  double loss = 0, slope = 0, score = 0, size = 0;
+};
+
+Answer of_output(Loss kind, double parameter, double z, double t) {
+  const double d = z - t, size = 1 + std::abs(z) + std::abs(t) + std::abs(z * t);
+  const double sign = d > 0 ? 1 : d < 0 ? -1 : 0;
+  switch (kind) {
+  case Loss::binary_cross_entropy:
+    return {std::max(z, 0.0) - z * t + std::log1p(std::exp(-std::abs(z))),
+            1 / (1 + std::exp(-z)) - t, (z > 0) == (t > 0.5) ? 1.0 : 0.0, size};
+  case Loss::mse:
+    return {d * d, 2 * d, d * d, size + d * d};
+  case Loss::mae:
+    return {std::abs(d), sign, d * d, size + d * d};
+  case Loss::huber:
+    if (std::abs(d) > parameter)
+      return {parameter * (std::abs(d) - parameter / 2), sign * parameter, d * d, size + d * d};
+    return {d * d / 2, d, d * d, size + d * d};
+  case Loss::poisson: {
+    const double mean = std::exp(z), error = mean - t;
+    return {mean - z * t, error, error * error, size + mean + mean * mean};
+  }
+  case Loss::quantile:
+    return {std::max(-parameter * d, (1 - parameter) * d),
+            d > 0   ? 1 - parameter
+            : d < 0 ? -parameter
+                    : 0,
+            d * d, size + d * d};
+  case Loss::cross_entropy:
+    break;
+  }
+  std::abort();
+}
+
+struct LossCase {
+  Loss kind;
+  const char *name;
+  double parameter;
+  bool labels = false;
+};
+
+const LossCase cases[] = {
+    {Loss::cross_entropy, "cross_entropy", 0, true},
+    {Loss::cross_entropy, "cross_entropy", 0.1, true},
+    {Loss::cross_entropy, "cross_entropy", 0},
+    {Loss::cross_entropy, "cross_entropy", 0.3},
+    {Loss::binary_cross_entropy, "binary_cross_entropy", 0},
+    {Loss::mse, "mse", 0},
+    {Loss::mae, "mae", 0},
+    {Loss::huber, "huber", 1},
+    {Loss::huber, "huber", 0.25},
+    {Loss::poisson, "poisson", 0},
+    {Loss::quantile, "quantile", 0.5},
+    {Loss::quantile, "quantile", 0.9},
+};
+
+// A batch: what the last layer gave, and what it should have given.
+template <class T> struct Batch {
+  Panels at;
+  std::vector<T> y, targets;
+  std::vector<std::int32_t> labels;
+  std::vector<double> score_scale;
+
+  Batch(std::size_t width, std::size_t rows, std::size_t outputs, Loss kind)
+      : at{width, rows, outputs}, targets(rows * outputs), labels(rows), score_scale(outputs) {
+    Numbers numbers;
+    // Multiples of 1/32: some outputs are equal, and some hit their target. Every fifth row of
+    // logits is so far apart that its exponentials vanish.
+    const bool logits = kind == Loss::cross_entropy || kind == Loss::binary_cross_entropy;
+    y = at.template fill<T>([&](std::size_t r, std::size_t) {
+      return numbers.exact() * (logits && r % 5 == 4 ? 300 : 1);
+    });
+    for (std::size_t r = 0; r < rows; ++r) {
+      double total = 0;
+      for (std::size_t c = 0; c < outputs; ++c) {
+        double t = numbers.exact();
+        if (logits)
+          t = std::abs(t) / 2;
+        else if (kind == Loss::poisson)
+          t = std::floor(std::abs(t) * 3);
+        else if (numbers.bits() % 8 == 0)
+          t = static_cast<double>(y[at.at(r, c)]);
+        total += t;
+        targets[r * outputs + c] = static_cast<T>(t);
+      }
+      // Probabilities; every third row adds up to 1.5, and has its answer too.
+      for (std::size_t c = 0; kind == Loss::cross_entropy && total > 0 && c < outputs; ++c)
+        targets[r * outputs + c] *= static_cast<T>((r % 3 ? 1 : 1.5) / total);
+      labels[r] = static_cast<std::int32_t>(numbers.bits() % outputs);
+    }
+    for (double &scale : score_scale)
+      scale = numbers.uniform(0.5, 2);
+  }
+  double z(std::size_t r, std::size_t c) const { return static_cast<double>(y[at.at(r, c)]); }
+};
+
+// Softmax and cross-entropy of a row; `slopes` receives its derivative. The target of class k is
+// (1 - s) t + s / K for a label smoothing of s.
+template <class T>
+Answer of_classes(const Batch<T> &batch, const LossCase &one, double smoothing, std::size_t r,
+                  std::vector<double> &slopes) {
+  const std::size_t K = batch.at.columns;
+  const auto given = [&](std::size_t c) {
+    return one.labels ? (static_cast<std::size_t>(batch.labels[r]) == c ? 1.0 : 0.0)
+                      : static_cast<double>(batch.targets[r * K + c]);
+  };
+  std::size_t guess = 0, truth = 0; // of equals the first
+  double lowest = batch.z(r, 0);
+  for (std::size_t c = 0; c < K; ++c) {
+    guess = batch.z(r, c) > batch.z(r, guess) ? c : guess;
+    truth = given(c) > given(truth) ? c : truth;
+    lowest = std::min(lowest, batch.z(r, c));
+  }
+  const double greatest = batch.z(r, guess);
+  double sum = 0, weight = 0, product = 0;
+  for (std::size_t c = 0; c < K; ++c) {
+    const double t = (1 - smoothing) * given(c) + smoothing / static_cast<double>(K);
+    sum += std::exp(batch.z(r, c) - greatest);
+    weight += t;
+    product += t * (greatest - batch.z(r, c));
+  }
+  for (std::size_t c = 0; c < K; ++c)
+    slopes[c] = weight * std::exp(batch.z(r, c) - greatest) / sum -
+                ((1 - smoothing) * given(c) + smoothing / static_cast<double>(K));
+  return {product + weight * std::log(sum), 0, guess == truth ? 1.0 : 0.0,
+          1 + greatest - lowest + std::log(sum)};
+}
+
+template <class T>
+Answer of_row(const Batch<T> &batch, const LossCase &one, bool with_score, std::size_t r,
+              std::vector<double> &slopes) {
+  const auto parameter = static_cast<double>(static_cast<T>(one.parameter));
+  if (one.kind == Loss::cross_entropy)
+    return of_classes(batch, one, parameter, r, slopes);
+  Answer row;
+  const auto outputs = static_cast<double>(batch.at.columns);
+  for (std::size_t c = 0; c < batch.at.columns; ++c) {
+    const auto t = static_cast<double>(batch.targets[r * batch.at.columns + c]);
+    const Answer each = of_output(one.kind, parameter, batch.z(r, c), t);
+    slopes[c] = each.slope / outputs; // the loss is the mean over the outputs
+    row.loss += each.loss / outputs;
+    row.size += each.size / outputs;
+    if (one.kind == Loss::binary_cross_entropy)
+      row.score += each.score / outputs;
+    else if (with_score)
+      row.score += each.score * batch.score_scale[c];
+  }
+  return row;
+}
+
+template <class T>
+void check_loss(const Kernels<T> &k, const LossCase &one, std::size_t outputs, Range rows,
+                bool with_delta, bool with_score, Log &log) {
+  const std::size_t n_rows = rows.end + 1;
+  const Batch<T> batch(k.panel, n_rows, outputs, one.kind);
+  const Panels &at = batch.at;
+  Output<T> delta(at.size()), scratch(at.count() * k.panel * k.panel);
+  Output<double> losses(n_rows), scores(n_rows);
+  for (std::size_t i = 0; i < at.count() * k.panel * k.panel; ++i)
+    scratch.ignore(i);
+  std::vector<double> slopes(outputs);
+  for (std::size_t r = rows.begin; r < rows.end; ++r) {
+    const Answer answer = of_row(batch, one, with_score, r, slopes);
+    losses.want(r, answer.loss, 8 * ulp<T> * answer.size);
+    scores.want(r, answer.score, 8 * ulp<T> * answer.size * answer.score);
+    for (std::size_t c = 0; with_delta && c < at.count() * k.panel; ++c)
+      if (c < outputs)
+        delta.want(at.at(r, c), slopes[c], 8 * ulp<T> * (1 + std::abs(slopes[c])));
+      else
+        delta.ignore(at.at(r, c));
+  }
+  k.loss({.kind = one.kind,
+          .parameter = static_cast<T>(one.parameter),
+          .y = batch.y.data(),
+          .stride = at.stride,
+          .rows = rows,
+          .outputs = outputs,
+          .labels = one.labels ? batch.labels.data() : nullptr,
+          .targets = one.labels ? nullptr : batch.targets.data(),
+          .delta = with_delta ? delta.data() : nullptr,
+          .losses = losses.data(),
+          .scores = scores.data(),
+          .score_scale = with_score ? batch.score_scale.data() : nullptr,
+          .scratch = scratch.data()});
+  const std::string what = say(one.name, one.parameter, one.labels ? "labels" : "targets", "of",
+                               outputs, "outputs, rows", rows.begin, "to", rows.end, "with delta",
+                               with_delta, "with score", with_score);
+  losses.check(log, "loss " + what);
+  scores.check(log, "score of " + what);
+  delta.check(log, "delta of " + what);
+  scratch.check(log, "scratch of " + what);
+}
+
+} // namespace
+
+template <class T> void check_losses(const Kernels<T> &k, Log &log) {
+  const std::size_t P = k.panel;
+  for (const LossCase &one : cases)
+    for (const std::size_t outputs :
+         {std::size_t{1}, std::size_t{2}, P / 2, P / 2 + 1, P - 1, P, P + 1, 2 * P, 3 * P + 3})
+      for (const bool with_delta : {false, true})
+        for (const bool with_score : {false, true}) {
+          check_loss(k, one, outputs, {0, 0}, with_delta, with_score, log);
+          check_loss(k, one, outputs, {0, 5}, with_delta, with_score, log);
+          check_loss(k, one, outputs, {2, 69}, with_delta, with_score, log);
+        }
+}
+
+template void check_losses(const Kernels<float> &, Log &);
+template void check_losses(const Kernels<double> &, Log &);
+
+} // namespace culpa::tests
