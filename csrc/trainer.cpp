@@ -82,23 +82,6 @@ double sum(const Buffer<double> &values) {
   return total;
 }
 
-// Where the optimizer will read once a unit's gradient is whole.
-template <class T>
-kernels::Ahead next_reads(const Network &network, const Parameters<T> &parameters,
-                          const Moments<T> &moments, const Unit &unit) {
-  constexpr std::size_t cached = std::size_t{1} << 17U; // all of it stays in the second cache
-  if (network.parameters * sizeof(T) < cached)
-    return {};
-  const Place place = place_in_flat(network, unit);
-  const auto at = [&](const Buffer<T> &buffer) {
-    return buffer.size() ? buffer.data() + place.offset : nullptr;
-  };
-  return {{at(parameters.values), at(moments.first), at(moments.second)},
-          place.rows,
-          place.width * sizeof(T),
-          place.stride * sizeof(T)};
-}
-
 // The row phase and the weight phase of a batch, block by block: error signals, then the gradient
 // of this thread's units, not yet divided by the sum of weights. finish(unit index, gradient,
 // place) is called once a unit's gradient is whole. Gives false, on all threads alike, where the
@@ -107,7 +90,7 @@ template <class T, class Finish>
 bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
                 const Examples &examples, Range positions, Draw draw, const Crew &crew,
                 Schedule schedule, Range units, Shared &shared, LossSums &sums, Poll *poll,
-                const Moments<T> *moments, bool clips, Finish finish) {
+                bool clips, Finish finish) {
   // In a piece of its own the gradient never leaves the caches, unless it must wait.
   const bool whole = clips || positions.end - positions.begin > space.rows;
   for (std::size_t begin = positions.begin; begin < positions.end; begin += space.rows) {
@@ -139,11 +122,8 @@ bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspa
       const Unit &unit = space.units[u];
       T *gradient = whole ? space.gradient.data() : piece;
       const Place place = whole ? place_in_flat(network, unit) : place_in_piece(network, unit);
-      kernels::Ahead ahead;
-      if (moments && end == positions.end)
-        ahead = next_reads(network, parameters, *moments, unit);
       crew.enter(Phase::weights);
-      sum_gradient(space, end - begin, unit, gradient, place, begin > positions.begin, ahead);
+      sum_gradient(space, end - begin, unit, gradient, place, begin > positions.begin);
       crew.enter(Phase::optimizer);
       if (end == positions.end)
         finish(u, gradient, place);
@@ -197,8 +177,7 @@ void train_steps(Model<T> &model, const TrainJob &job, Crew crew, Schedule sched
       const bool clips = job.clip_norm > 0, wants_norm = clips || job.norms;
       const bool whole = walk_batch(
           network, model.parameters, space, job.examples, batch, draw, crew, schedule, units,
-          shared, sums, poll, clips ? nullptr : &model.moments, clips,
-          [&](std::size_t u, const T *gradient, const Place &place) {
+          shared, sums, poll, clips, [&](std::size_t u, const T *gradient, const Place &place) {
             const Unit &unit = space.units[u];
             if (job.squares)
               space.squares[u] = unit.inputs.begin == unit.inputs.end

@@ -104,7 +104,7 @@ Place place_in_piece(const Network &network, const Unit &unit);
 // The gradient of one unit over the block's rows, or added to what lies there.
 template <class T>
 void sum_gradient(const Workspace<T> &space, std::size_t rows, const Unit &unit, T *gradient,
-                  const Place &place, bool accumulate, const kernels::Ahead &ahead = {});
+                  const Place &place, bool accumulate);
 
 // Fix: the optimizer over one unit, then its copies in panels.
 template <class T>

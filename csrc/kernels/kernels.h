@@ -64,13 +64,6 @@ template <class T> struct Product {
   const T *mask = nullptr; // panels like y's: End::masked keeps y where mask > 0
 };
 
-// Memory that the caller will read next (parameters and moments, after their gradient is summed): a
-// kernel fetches it meanwhile, a few lines a tile.
-struct Ahead {
-  const void *arrays[3] = {};                  // nullptr: not this one
-  std::size_t rows = 0, bytes = 0, stride = 0; // of each: rows of so many bytes, stride bytes apart
-};
-
 // g (inputs, outputs) = x^T (inputs, rows) . d (rows, outputs), for columns [outputs.begin,
 // outputs.end) of g and those rows of g whose inputs lie in one panel of x.
 template <class T> struct Outer {
@@ -83,7 +76,6 @@ template <class T> struct Outer {
   std::size_t inputs; // rows of g to fill, at most P
   Range outputs;      // begins at a whole panel
   bool accumulate;    // add to g: the batch has several blocks
-  Ahead ahead;
 };
 
 // Copies of one weight matrix that the products read, for rows [inputs.begin, inputs.end) and

@@ -19,11 +19,19 @@ double to_number(Half h) {
 }
 template <class S> S to_number(S x) { return x; }
 
-// The only call of gather: true where all is finite.
+// One row: true where all is finite.
 template <class T, class S>
 bool gather(const Kernels<T> &k, DType type, const std::vector<S> &source, T scale, T *row,
             std::size_t stride) {
-  return k.gather(type, source.data(), source.size(), scale, row, stride);
+  return k.gather({.type = type,
+                   .source = source.data(),
+                   .row_stride = 0,
+                   .columns = source.size(),
+                   .order = nullptr,
+                   .positions = {0, 1},
+                   .scale = scale,
+                   .to = row,
+                   .stride = stride}) == kernels::no_row;
 }
 
 // A row of a source in the panels of row 1 of 3, and whether the verdict on it is right.
@@ -103,7 +111,49 @@ template <class T> void check_halves(const Kernels<T> &k, Log &log) {
   check_row(k, DType::f16, finite, 1, "all finite f16", log);
 }
 
+// Rows in the order given, and the first of them that is not finite by its number in the source.
+template <class T> void check_order(const Kernels<T> &k, Log &log) {
+  constexpr std::size_t columns = 5, stride = 7; // floats; two of each row are not ours
+  Numbers numbers;
+  std::vector<float> source(40 * stride);
+  for (float &value : source)
+    value = static_cast<float>(numbers.uniform(-1, 1));
+  const std::int64_t order[] = {3, 39, 0, 3, 17, 8};
+  for (const bool bad : {false, true})
+    for (const bool ordered : {true, false}) {
+      if (bad)
+        source[17 * stride + columns - 1] = source[8 * stride] =
+            std::numeric_limits<float>::infinity();
+      const Range positions = ordered ? Range{1, 6} : Range{10, 25};
+      const Panels at{k.panel, positions.end - positions.begin, columns};
+      Output<T> rows(at.size());
+      for (std::size_t i = positions.begin; i < positions.end; ++i)
+        for (std::size_t j = 0; j < at.count() * k.panel; ++j) {
+          const auto row = ordered ? static_cast<std::size_t>(order[i]) : i;
+          if (j < columns)
+            rows.want(at.at(i - positions.begin, j),
+                      static_cast<double>(source[row * stride + j]) * 2);
+          else
+            rows.ignore(at.at(i - positions.begin, j));
+        }
+      const std::size_t found = k.gather({.type = DType::f32,
+                                          .source = source.data(),
+                                          .row_stride = stride * sizeof(float),
+                                          .columns = columns,
+                                          .order = ordered ? order : nullptr,
+                                          .positions = positions,
+                                          .scale = 2,
+                                          .to = rows.data(),
+                                          .stride = at.stride});
+      const std::string where = say("gather", ordered ? "in an order" : "in place");
+      if (!bad)
+        rows.check(log, where);
+      log.expect(found == (bad ? 17 : kernels::no_row), where + say(": found row", found));
+    }
+}
+
 template <class T> void check_gather(const Kernels<T> &k, Log &log) {
+  check_order(k, log);
   check_gather_of<T, std::uint8_t>(k, DType::u8, "u8", log);
   check_gather_of<T, std::int8_t>(k, DType::i8, "i8", log);
   check_gather_of<T, std::uint16_t>(k, DType::u16, "u16", log);

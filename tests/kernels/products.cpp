@@ -157,7 +157,7 @@ template <class T> struct OuterCase {
     d = d_at.template fill<T>(each);
   }
   // g: the whole of it, of which the columns in `outputs` are filled
-  void run(T *g, Range outputs, bool accumulate, kernels::Ahead ahead = {}) const {
+  void run(T *g, Range outputs, bool accumulate) const {
     k.outer({.x = x.data(),
              .d = d.data(),
              .d_stride = d_at.stride,
@@ -166,8 +166,7 @@ template <class T> struct OuterCase {
              .g_width = width,
              .inputs = inputs,
              .outputs = outputs,
-             .accumulate = accumulate,
-             .ahead = ahead});
+             .accumulate = accumulate});
   }
   double sum(std::size_t i, std::size_t j) const {
     double total = 0;
@@ -180,7 +179,6 @@ template <class T> struct OuterCase {
 template <class T> void check_outer(const Kernels<T> &k, Log &log) {
   const std::size_t P = k.panel, width = 3 * P + P / 2 + 1;
   Numbers numbers;
-  std::vector<char> parameters(5000), moments(5000);
   for (const std::size_t rows : {0, 1, 2, 127, 128, 129, 300}) // blocks of 128
     for (const std::size_t inputs : {std::size_t{1}, std::size_t{3}, P - 1, P}) {
       OuterCase<T> one{.k = k, .rows = rows, .inputs = inputs, .width = width};
@@ -196,14 +194,7 @@ template <class T> void check_outer(const Kernels<T> &k, Log &log) {
                 g.put(i * width + j, static_cast<T>(before));
               g.want(i * width + j, before + one.sum(i, j));
             }
-          // Nothing is promised of `ahead` but that it changes nothing.
-          kernels::Ahead ahead{};
-          if (accumulate)
-            ahead = {.arrays = {parameters.data(), nullptr, moments.data()},
-                     .rows = 4,
-                     .bytes = 1000,
-                     .stride = 1250};
-          one.run(g.data(), outputs, accumulate, ahead);
+          one.run(g.data(), outputs, accumulate);
           g.check(log, say("outer of", rows, "rows,", inputs, "inputs, outputs", outputs.begin,
                            "to", outputs.end, "accumulate", accumulate));
         }
