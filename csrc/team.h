@@ -122,7 +122,8 @@ private:
 
 std::size_t num_threads();
 void set_num_threads(std::size_t count);
-// Seconds that one barrier of that many threads takes, measured once.
+// Seconds that one barrier of that many threads takes, measured once: the least of some looks, for
+// others may be using the machine just then.
 double barrier_seconds(std::size_t threads);
 
 using Work = void (*)(void *, const Crew &);
