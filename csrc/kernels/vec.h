@@ -163,13 +163,14 @@ template <class T, std::size_t distance = lanes<T> / 2> CULPA_INLINE T maximum(V
   }
 }
 
-// (a0 b0 a1 b1 ...) from the low or the high halves of a and b.
-template <class T, std::size_t... i>
-CULPA_INLINE void interleave(Vec<T> a, Vec<T> b, Vec<T> &low, Vec<T> &high,
-                             std::integer_sequence<std::size_t, i...> /*lane*/) {
+// Where a lane's number has the bit `distance`, a's lane and the one of b without it change places.
+template <class T, int distance, std::size_t... i>
+CULPA_INLINE void exchange(Vec<T> &a, Vec<T> &b,
+                           std::integer_sequence<std::size_t, i...> /*lane*/) {
   constexpr int n = lanes<T>;
-  low = __builtin_shufflevector(a, b, (i % 2 ? n + i / 2 : i / 2)...);
-  high = __builtin_shufflevector(a, b, (i % 2 ? n + n / 2 + i / 2 : n / 2 + i / 2)...);
+  const Vec<T> first = __builtin_shufflevector(a, b, (i & distance ? n + i - distance : i)...);
+  b = __builtin_shufflevector(a, b, (i & distance ? n + i : i + distance)...);
+  a = first;
 }
 
 } // namespace
