@@ -74,11 +74,20 @@ def check_finite(
 
     Memory maps are left out unless `files` says otherwise: X is checked while it is read.
     """
-    if (array.dtype.kind != "f" and scale == 1.0) or (isinstance(array, np.memmap) and not files):
+    if _always_finite(array.dtype, dtype, scale) or (isinstance(array, np.memmap) and not files):
         return
     row = _core.find_not_finite(array if array.ndim == 2 else array.reshape(-1, 1), dtype, scale)
     if row >= 0:
         raise not_finite(name, array if array.ndim == 2 else array.ravel(), row, dtype, scale)
+
+
+def _always_finite(given: np.dtype[Any], dtype: str, scale: float) -> bool:
+    """Say whether no value of the dtype `given` can overflow: bytes times 1/255 need no look."""
+    if given.kind == "f":
+        return False
+    largest = 1 if given.kind == "b" else np.iinfo(given).max + 1
+    most = float(np.finfo(dtype).max)
+    return 2 * largest * abs(scale) < most  # twice: value and scale are rounded to the dtype
 
 
 def not_finite(name: str, array: Array, row: int, dtype: str, scale: float = 1.0) -> ValueError:

@@ -116,5 +116,6 @@ def validation_examples(model: Sequential, value: Any) -> Examples:
         )
     weight = value[2] if len(value) == 3 else None
     examples = Examples(model, value[0], value[1], weight, " (validation)")
-    data.check_finite("X (validation)", examples.x, model.dtype, model.input_scale, files=True)
+    if isinstance(examples.x, np.memmap):  # what is in memory has been checked
+        data.check_finite("X (validation)", examples.x, model.dtype, model.input_scale, files=True)
     return examples
