@@ -233,7 +233,8 @@ double barrier_seconds(std::size_t threads) {
     });
     if (!complete) // the team was busy: alone there is nothing to wait for
       return 1e-6;
-    known.store(std::max(*std::min_element(times.begin(), times.end()), 1e-7), std::memory_order_relaxed);
+    known.store(std::max(*std::min_element(times.begin(), times.end()), 1e-7),
+                std::memory_order_relaxed);
   }
   return known.load(std::memory_order_relaxed);
 }

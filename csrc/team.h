@@ -96,6 +96,14 @@ public:
     readers_.lock_shared();
     gate_.unlock();
   }
+  bool try_lock_shared() { // false also where one would only have to wait for the gate
+    after_fork();
+    if (!gate_.try_lock())
+      return false;
+    const bool locked = readers_.try_lock_shared();
+    gate_.unlock();
+    return locked;
+  }
   void unlock_shared() { readers_.unlock_shared(); }
 
 private:
