@@ -101,12 +101,7 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
         stop = true;
       crew.wait();
       if (crew.index == 0)
-        for (std::size_t r = 0; r < block.rows(); ++r) {
-          const double weight = examples.weight(begin + r);
-          sums.weight += weight;
-          sums.loss += weight * space.losses[r];
-          sums.score += weight * space.scores[r];
-        }
+        add_up(examples, space, block.positions, sums);
       if (out.gradient) {
         const Range units = crew.share({0, space.units.size()});
         for (std::size_t u = units.begin; u < units.end; ++u)

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "random.h"
@@ -215,10 +216,33 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
                     space.delta.back().data, space.losses.data(), space.scores.data(),
                     examples.score_scale, space.scratch.data() + crew.index * space.scratch_size});
   bool finite = true;
-  for (std::size_t r = mine.begin; r < mine.end; ++r)
-    finite = finite && std::isfinite(space.losses[r]);
+  for (std::size_t r = mine.begin; r < mine.end; ++r) // without a branch: it runs on all lanes
+    finite &= std::abs(space.losses[r]) <= std::numeric_limits<double>::max();
   crew.enter(Phase::rest);
   return finite;
+}
+
+template <class T>
+void add_up(const Examples &examples, const Workspace<T> &space, Range positions, LossSums &sums) {
+  const double *losses = space.losses.data(), *scores = space.scores.data();
+  if (examples.weights)
+    for (std::size_t i = positions.begin; i < positions.end; ++i, ++losses, ++scores) {
+      const double weight = examples.weight(i);
+      sums.weight += weight;
+      sums.loss += weight * *losses;
+      sums.score += weight * *scores;
+    }
+  else {
+    const std::size_t count = positions.end - positions.begin;
+    double loss = 0, score = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      loss += losses[i];
+      score += scores[i];
+    }
+    sums.weight += static_cast<double>(count);
+    sums.loss += loss;
+    sums.score += score;
+  }
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \
@@ -228,7 +252,8 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
   template void forward_layer(const Parameters<T> &, const Layer &, std::size_t, Matrix<T>,        \
                               Matrix<T>, T *, Range, Range, const Draw *);                         \
   template bool forward(const Network &, const Parameters<T> &, Workspace<T> &, const Block &,     \
-                        const Crew &, Schedule, std::atomic<std::size_t> &);
+                        const Crew &, Schedule, std::atomic<std::size_t> &);                       \
+  template void add_up(const Examples &, const Workspace<T> &, Range, LossSums &);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

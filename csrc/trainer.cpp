@@ -111,12 +111,7 @@ bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspa
     if (!shared.good())
       return false;
     if (crew.index == 0)
-      for (std::size_t i = begin; i < end; ++i) {
-        const double weight = examples.weight(i);
-        sums.weight += weight;
-        sums.loss += weight * space.losses[i - begin];
-        sums.score += weight * space.scores[i - begin];
-      }
+      add_up(examples, space, {begin, end}, sums);
     T *piece = space.pieces.data() + crew.index * space.piece_size;
     for (std::size_t u = units.begin; u < units.end; ++u) {
       const Unit &unit = space.units[u];

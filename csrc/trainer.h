@@ -73,13 +73,6 @@ void train_side_by_side(const std::vector<Model<T> *> &models, const std::vector
                         std::vector<TrainResult> &results, std::size_t threads,
                         Interrupt interrupt);
 
-// Sums over examples: of w L, w and w * score.
-struct LossSums {
-  double loss = 0, weight = 0, score = 0;
-  std::size_t row = no_row; // a row of the source that holds NaN or infinity
-  bool interrupted = false;
-};
-
 // The second half of a step (blame.h has the first): the optimizer with a given flat gradient.
 // `weight_sum` matters only to decay_per_example.
 template <class T>

@@ -82,6 +82,17 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
              const Block &block, const Crew &crew, Schedule schedule,
              std::atomic<std::size_t> &bad_row);
 
+// Sums over examples: of w L, w and w * score.
+struct LossSums {
+  double loss = 0, weight = 0, score = 0;
+  std::size_t row = no_row; // a row of the source that holds NaN or infinity
+  bool interrupted = false;
+};
+
+// Adds a block's losses and scores up, in the order of its examples.
+template <class T>
+void add_up(const Examples &examples, const Workspace<T> &space, Range positions, LossSums &sums);
+
 // Blame: error signals of every layer from that of the last, for this thread's rows. With
 // `input_delta` and `first_weights` (the first layer's backward panels) also those of the inputs.
 template <class T>
