@@ -90,8 +90,8 @@ template <class T> struct Pack {
 
 constexpr std::size_t no_row = ~std::size_t{0};
 
-// Rows of a data source, converted and scaled, into panels; what lies beyond the columns there
-// stays as it was.
+// Rows of a data source, converted and scaled, into panels; the last register of a row is filled up
+// with zeros.
 template <class T> struct Gather {
   DType type;
   const void *source;        // row 0; the columns of a row lie side by side, aligned
