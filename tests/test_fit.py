@@ -906,6 +906,35 @@ def test_other_threads_may_ask_while_a_fit_runs() -> None:
     assert answers == [N, N]
 
 
+def test_threads_that_guess_single_rows_never_block_a_fit() -> None:
+    # Such guesses keep the GIL unless the model is locked: a fit that holds the lock wants the GIL.
+    model = classifier()
+    model.fit(X, LABELS, epochs=1)
+    done = threading.Event()
+    counts = [0, 0, 0]
+
+    def guess(i: int) -> None:
+        while not done.is_set():
+            assert model.predict(X[:1]).shape == (1,)
+            counts[i] += 1
+
+    threads = [threading.Thread(target=guess, args=(i,), daemon=True) for i in range(len(counts))]
+    for thread in threads:
+        thread.start()
+    try:
+        model.fit(X, LABELS, epochs=30, batch_size=7)
+    finally:
+        done.set()
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+    assert all(counts)
+    plain = classifier()
+    plain.fit(X, LABELS, epochs=1)
+    plain.fit(X, LABELS, epochs=30, batch_size=7)
+    assert all_bits(model) == all_bits(plain)
+
+
 # What a fit shows
 
 
