@@ -426,17 +426,20 @@ class Blame(Quantities):
         """Return a name for each input, None for none."""
         if given is None:
             return self.feature_names
-        names = [given] if isinstance(given, str) else list(given)
         inputs = self.inputs.shape[1]
-        if isinstance(given, str) or not all(isinstance(name, str) for name in names):
+        names = (
+            list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
+        )
+        if not all(isinstance(name, str) for name in names):
             raise TypeError(
-                f"feature_names: expected {inputs} strings, got {_checks.describe(given)}"
+                f"feature_names: expected a list of {inputs} strings, "
+                f"got {_checks.describe(given)}; list(map(str, ...)) makes strings of a list"
             )
         if len(names) != inputs:
             raise ValueError(
-                f"feature_names: expected one for each of the {inputs} inputs, got {len(names)}"
+                f"feature_names: expected a name for each of the {inputs} inputs, got {len(names)}"
             )
-        return names
+        return [str(name) for name in names]
 
 
 def largest(values: Array, k: int) -> list[int]:
