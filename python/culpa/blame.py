@@ -2,25 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+import importlib
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks
 from culpa.examples import Examples
+from culpa.layers import Activation, DenseLayer
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = ["Blame", "compute"]
+__all__ = ["Blame", "ExampleBlame", "Groups", "InputBlame", "Layer", "NodeBlame", "compute"]
 
 Array = NDArray[Any]
 QUANTITIES = ("losses", "nodes", "inputs", "weights", "examples")
+PER_EXAMPLE = ("losses", "nodes", "inputs", "examples")
 
 
-class Blame:
+class Layer(NamedTuple):
+    """A Dense layer as blame names it, in the order of ``blame.nodes``."""
+
+    name: str
+    """As in ``state_dict``: "dense_0", "dense_1", ..."""
+    units: int
+    activation: Activation
+
+
+class NodeBlame(NamedTuple):
+    """A node and its error signal, from :meth:`Blame.top_nodes`."""
+
+    layer: str
+    node: int
+    value: float
+
+
+class InputBlame(NamedTuple):
+    """An input and its gradient, from :meth:`Blame.top_inputs`; `name` None where unknown."""
+
+    input: int
+    value: float
+    name: str | None
+
+
+class ExampleBlame(NamedTuple):
+    """A row of X, from :meth:`Blame.top_examples`; None for what was not asked for."""
+
+    example: int
+    loss: float | None
+    gradient_norm: float | None
+
+
+class Quantities:
+    """Arrays by name, and a word on those that were not asked for."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values = values
+
+    def __getattr__(self, name: str) -> Any:
+        values = self.__dict__.get("_values", {})
+        if name in values:
+            return values[name]
+        asked = "weights" if name == "biases" else name
+        if asked in PER_EXAMPLE or (asked == "weights" and isinstance(self, Blame)):
+            raise AttributeError(f"{name} was not asked for; pass want=({asked!r}, ...)")
+        raise AttributeError(f"{type(self).__name__} has {', '.join(values)}, not {name!r}")
+
+    def __dir__(self) -> Iterable[str]:
+        return [*super().__dir__(), *self._values]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {', '.join(self._values)}>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Groups:
+    """Sums and means of blame over groups of examples, from :meth:`Blame.groups`.
+
+    `sums` and `means` have what was asked for of ``losses`` (groups,), ``nodes`` (a list of
+    (groups, units)), ``inputs`` (groups, inputs) and ``examples`` (groups,), all float64; error
+    signals and input gradients count by their size, |dL_i/dz| and |dL_i/dx|.
+
+    Attributes
+    ----------
+    labels : ndarray (groups,)
+        The different labels, sorted.
+    counts : ndarray (groups,), int64
+        Examples in each group.
+    sums, means
+        ``groups.means.losses[g]`` is the mean loss of the examples labelled ``groups.labels[g]``.
+    """
+
+    labels: Array
+    counts: NDArray[np.int64]
+    sums: Quantities
+    means: Quantities
+
+    def __repr__(self) -> str:
+        return (
+            f"<Groups: {len(self.labels):,} labels of {self.counts.sum():,} examples, with sums "
+            f"and means of {', '.join(self.sums._values)}>"
+        )
+
+
+class Blame(Quantities):
     """Who is at fault for a guess. In the standard terms: error signals and gradients.
 
     L_i is the loss of example i. Per-example quantities are unweighted; `weights` and `biases` are
@@ -38,22 +128,367 @@ class Blame:
         Gradient of the batch loss.
     examples : ndarray (n,), float64
         The exact norm of each example's own gradient over all weights and biases.
+    layers : tuple of Layer
+        Name, units and activation of each Dense layer, in the order of `nodes` and `weights`.
+    feature_names : tuple of str, or None
+        The columns of X where it was a pandas or polars frame with named ones.
+
+    Examples
+    --------
+    >>> import culpa
+    >>> model = culpa.Sequential([culpa.Dense(1)], loss="mse", input_size=2)
+    >>> model.layers[0].weight = [[2.0], [-1.0]]
+    >>> blame = model.blame([[1.0, 0.0], [0.0, 1.0], [1.0, 3.0]], [2.0, 0.0, 0.0])
+    >>> blame.losses
+    array([0., 1., 1.])
+    >>> blame.top_inputs(1, example=2)
+    [InputBlame(input=0, value=-4.0, name=None)]
+    >>> blame.top_nodes(1, example=2)
+    [NodeBlame(layer='dense_0', node=0, value=-2.0)]
+    >>> [who.example for who in blame.top_examples(2)]
+    [2, 1]
+    >>> groups = blame.groups(by=["right", "wrong", "wrong"])
+    >>> dict(zip(groups.labels.tolist(), groups.means.losses.tolist()))
+    {'right': 0.0, 'wrong': 1.0}
     """
 
-    def __init__(self, values: dict[str, Any]) -> None:
-        self._values = values
-
-    def __getattr__(self, name: str) -> Any:
-        values = self.__dict__.get("_values", {})
-        if name in values:
-            return values[name]
-        if name in (*QUANTITIES, "biases"):
-            asked = "weights" if name == "biases" else name
-            raise AttributeError(f"{name} was not asked for; pass want=({asked!r}, ...)")
-        raise AttributeError(name)
+    def __init__(
+        self,
+        values: dict[str, Any],
+        layers: Sequence[Layer],
+        rows: int,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(values)
+        self.layers = tuple(layers)
+        self.feature_names = None if feature_names is None else tuple(feature_names)
+        self._rows = rows
 
     def __repr__(self) -> str:
-        return f"<Blame: {', '.join(self._values)}>"
+        layers = ", ".join(f"{x.name} ({x.units} {x.activation.name})" for x in self.layers)
+        what = ", ".join(self._values) or "nothing"
+        return f"<Blame: {what} of {self._rows:,} example{'s' * (self._rows != 1)}; {layers}>"
+
+    # Who comes first
+
+    def top_nodes(
+        self, k: int = 10, *, example: int | None = None, layer: str | int | None = None
+    ) -> list[NodeBlame]:
+        """Return the nodes with the largest error signals.
+
+        Parameters
+        ----------
+        k : int, default 10
+            How many; fewer where there are not as many.
+        example : int, optional
+            A row of X to look at alone; by default all of them.
+        layer : str or int, optional
+            A layer's name or index to look at alone; by default all of them.
+
+        Returns
+        -------
+        list of NodeBlame
+            Tuples (layer, node, value), largest first, ties by index, NaN last. `value` is the mean
+            of |dL_i/dz| over all examples; for one example it is dL_i/dz with its sign, ranked by
+            size: above 0, a lower z would have lowered the loss.
+
+        Raises
+        ------
+        AttributeError
+            Where ``nodes`` was not asked for.
+        ValueError, TypeError
+            Where an argument is not as described.
+        """
+        layers = self._which(layer)
+        values = np.concatenate([self._signal(self.nodes[i], example) for i in layers])
+        owners = self._owners(layers)
+        return [NodeBlame(*owners[i], float(values[i])) for i in largest(values, k)]
+
+    def top_inputs(
+        self,
+        k: int = 10,
+        *,
+        example: int | None = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> list[InputBlame]:
+        """Return the inputs with the largest gradients.
+
+        Parameters
+        ----------
+        k : int, default 10
+            How many; fewer where there are not as many.
+        example : int, optional
+            A row of X to look at alone; by default all of them.
+        feature_names : sequence of str, optional
+            A name per input; by default those of the frame that X was, if it was one.
+
+        Returns
+        -------
+        list of InputBlame
+            Tuples (input, value, name), largest first, ties by index, NaN last. `value` is the
+            mean of |dL_i/dx| over all examples; for one example it is dL_i/dx with its sign.
+
+        Raises
+        ------
+        AttributeError
+            Where ``inputs`` was not asked for.
+        ValueError, TypeError
+            Where an argument is not as described.
+        """
+        values = self._signal(self.inputs, example)
+        names = self._names(feature_names)
+        return [
+            InputBlame(i, float(values[i]), None if names is None else names[i])
+            for i in largest(values, k)
+        ]
+
+    def top_examples(self, k: int = 10) -> list[ExampleBlame]:
+        """Return the examples that pull hardest at the weights: mislabelled ones are often here.
+
+        They are ranked by the norm of their gradient where ``examples`` was asked for, else by
+        their loss.
+
+        Parameters
+        ----------
+        k : int, default 10
+            How many; fewer where there are not as many.
+
+        Returns
+        -------
+        list of ExampleBlame
+            Tuples (example, loss, gradient_norm), largest first, ties by index, NaN last; `example`
+            is the row of X.
+
+        Raises
+        ------
+        AttributeError
+            Where neither ``examples`` nor ``losses`` was asked for.
+        ValueError, TypeError
+            Where `k` is not an integer of at least 1.
+        """
+        scores = self._scores()
+        losses, norms = scores.get("loss"), scores.get("gradient_norm")
+        ranking = losses if norms is None else norms
+        assert ranking is not None
+        return [
+            ExampleBlame(
+                i,
+                None if losses is None else float(losses[i]),
+                None if norms is None else float(norms[i]),
+            )
+            for i in largest(ranking, k)
+        ]
+
+    # Together
+
+    def groups(self, by: ArrayLike) -> Groups:
+        """Sum and average over groups of examples: which class, which source, which week is hard.
+
+        Parameters
+        ----------
+        by : array_like (n,)
+            A label for each example, ``y`` for one: integers, strings, booleans or anything else
+            that NumPy sorts.
+
+        Returns
+        -------
+        Groups
+            `labels`, `counts`, `sums` and `means` of all per-example quantities asked for.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where `by` is not n labels.
+
+        Examples
+        --------
+        >>> import culpa
+        >>> X, y, _, _ = culpa.datasets.digits()
+        >>> model = culpa.Sequential([culpa.Dense(10)], loss="cross_entropy", input_size=64)
+        >>> groups = model.blame(X, y, want=("losses", "nodes")).groups(by=y)
+        >>> groups.means.losses.shape, groups.means.nodes[0].shape  # per class, per class and node
+        ((10,), (10, 10))
+        """
+        labels, codes = sorted_labels(by, self._rows)
+        counts = np.bincount(codes, minlength=len(labels))
+        members = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
+
+        # A group at a time: np.add.reduceat takes ten times as long, and a sorted copy.
+        def total(array: Array, signed: bool) -> Array:
+            groups = (array[rows] for rows in members)
+            sizes = groups if signed else map(np.abs, groups)
+            return np.array([group.sum(axis=0, dtype=np.float64) for group in sizes])
+
+        sums, means = {}, {}
+        for name in PER_EXAMPLE:
+            if name in self._values:
+                signed = name == "losses"  # they may be below 0
+                sums[name] = each(partial(total, signed=signed), self._values[name])
+                means[name] = each(lambda a: (a.T / counts).T, sums[name])
+        return Groups(labels, counts, Quantities(sums), Quantities(means))
+
+    def to_frame(
+        self,
+        kind: str = "pandas",
+        what: str = "examples",
+        *,
+        feature_names: Sequence[str] | None = None,
+    ) -> Any:
+        """Return a pandas or polars frame.
+
+        Parameters
+        ----------
+        kind : {"pandas", "polars"}, default "pandas"
+            Neither comes with culpa: ``pip install pandas``, or polars.
+        what : {"examples", "nodes", "inputs"}, default "examples"
+            "examples" gives a row per example, with the columns ``example``, ``loss`` and
+            ``gradient_norm``, the latter two where asked for. "nodes" gives a row per node:
+            ``layer``, ``node``, and ``mean`` and ``mean_abs``, over the examples, of dL_i/dz.
+            "inputs" gives a row per input: ``input``, ``name`` where known, and ``mean`` and
+            ``mean_abs`` of dL_i/dx.
+        feature_names : sequence of str, optional
+            As for :meth:`top_inputs`.
+
+        Returns
+        -------
+        pandas.DataFrame or polars.DataFrame
+
+        Raises
+        ------
+        ImportError
+            Where the library is not installed.
+        AttributeError
+            Where what the rows consist of was not asked for.
+        ValueError, TypeError
+            Where an argument is not as described.
+        """
+        _checks.choice("kind", kind, ("pandas", "polars"))
+        _checks.choice("what", what, ("examples", "nodes", "inputs"))
+        columns: dict[str, Any] = {}
+        if what == "examples":
+            columns = {"example": np.arange(self._rows), **self._scores()}
+        elif what == "nodes":
+            names, nodes = zip(*self._owners(range(len(self.layers))), strict=True)
+            columns = {"layer": list(names), "node": np.array(nodes), **over_examples(self.nodes)}
+        else:
+            columns = {"input": np.arange(self.inputs.shape[1])}
+            feature_names = self._names(feature_names)
+            if feature_names is not None:
+                columns["name"] = list(feature_names)
+            columns |= over_examples([self.inputs])
+        try:
+            library = importlib.import_module(kind)
+        except ImportError as error:
+            raise ImportError(
+                f"to_frame: {kind} is not installed ({error}); use `pip install {kind}`"
+            ) from error
+        return library.DataFrame(columns)
+
+    # Parts of the answers
+
+    def _signal(self, array: Array, example: int | None) -> Array:
+        """Return what to rank: one row of (n, width), or the mean size over all of them."""
+        if example is None:
+            return np.asarray(np.abs(array).mean(axis=0, dtype=np.float64))
+        row = _checks.integer("example", example, 0, "it is a row of X, counted from 0")
+        if row >= self._rows:
+            raise ValueError(f"example: expected a row of X, 0 to {self._rows - 1}, got {row}")
+        return np.asarray(array[row])
+
+    def _scores(self) -> dict[str, Array]:
+        columns = {"loss": "losses", "gradient_norm": "examples"}
+        scores = {c: self._values[name] for c, name in columns.items() if name in self._values}
+        if not scores:
+            raise AttributeError(
+                "neither losses nor examples was asked for; pass want=('losses', 'examples')"
+            )
+        return scores
+
+    def _which(self, layer: str | int | None) -> Sequence[int]:
+        names = [x.name for x in self.layers]
+        if layer is None:
+            return range(len(names))
+        if isinstance(layer, str):
+            return [names.index(_checks.choice("layer", layer, names))]
+        index = _checks.integer("layer", layer, 0, f"or its name, {' or '.join(names)}")
+        if index >= len(names):
+            raise ValueError(
+                f"layer: expected an index from 0 to {len(names) - 1}, or a name "
+                f"({', '.join(names)}), got {index}"
+            )
+        return [index]
+
+    def _owners(self, layers: Iterable[int]) -> list[tuple[str, int]]:
+        """Return layer and index of every node of some layers."""
+        return [(self.layers[i].name, j) for i in layers for j in range(self.layers[i].units)]
+
+    def _names(self, given: Sequence[str] | None) -> Sequence[str] | None:
+        """Return a name for each input, None for none."""
+        if given is None:
+            return self.feature_names
+        inputs = self.inputs.shape[1]
+        names = (
+            list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
+        )
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError(
+                f"feature_names: expected a list of {inputs} strings, "
+                f"got {_checks.describe(given)}; list(map(str, ...)) makes strings of a list"
+            )
+        if len(names) != inputs:
+            raise ValueError(
+                f"feature_names: expected a name for each of the {inputs} inputs, got {len(names)}"
+            )
+        return [str(name) for name in names]
+
+
+def largest(values: Array, k: int) -> list[int]:
+    """Return the indices of the `k` largest by size: ties by index, NaN last."""
+    order = np.argsort(-np.abs(values), kind="stable")
+    return [int(i) for i in order[: _checks.integer("k", k, 1)]]
+
+
+def each(function: Callable[[Array], Array], value: Any) -> Any:
+    """Return the function of an array, or of each in a list of them."""
+    return [function(array) for array in value] if isinstance(value, list) else function(value)
+
+
+def over_examples(arrays: Sequence[Array]) -> dict[str, Array]:
+    """Return mean and mean size, over the rows, of arrays (n, width) side by side."""
+    return {
+        "mean": np.concatenate([a.mean(axis=0, dtype=np.float64) for a in arrays]),
+        "mean_abs": np.concatenate([np.abs(a).mean(axis=0, dtype=np.float64) for a in arrays]),
+    }
+
+
+def sorted_labels(by: ArrayLike, rows: int) -> tuple[Array, Array]:
+    """Return the different labels (groups,), sorted, and each row's index (rows,) into them."""
+    try:
+        array = np.asarray(by)
+    except ValueError:  # rows of different lengths
+        array = np.empty(())
+    if array.shape != (rows,):
+        mend = ""
+        if array.ndim == 2 and len(array) == rows:
+            mend = "; use by.ravel()" if array.shape[1] == 1 else "; use by.argmax(axis=1)"
+        raise ValueError(
+            f"by: expected a label for each of the {rows} examples, got "
+            f"{_checks.describe(by)}{mend}"
+        )
+    try:
+        labels, codes = np.unique(array, return_inverse=True)
+    except TypeError as error:
+        raise TypeError(
+            f"by: expected labels of one kind, which can be sorted, got "
+            f"{_checks.describe(by)} ({error}); turn them into strings"
+        ) from None
+    return labels, codes
+
+
+def column_names(X: Any) -> list[str] | None:
+    """Return the names of a frame's columns; None where X is none, or where they are numbers."""
+    names = list(getattr(X, "columns", ()))
+    return names if names and all(isinstance(name, str) for name in names) else None
 
 
 def compute(model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collection[str]) -> Blame:
@@ -75,7 +510,12 @@ def compute(model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collect
     values: dict[str, Any] = {k: answer[k] for k in QUANTITIES if k in answer and k in wanted}
     if "weights" in wanted:
         values["weights"], values["biases"] = split_gradient(model, answer["gradient"])
-    return Blame(values)
+    layers = [
+        Layer(layer.name, layer.units, layer.activation)
+        for layer in model.layers
+        if isinstance(layer, DenseLayer)
+    ]
+    return Blame(values, layers, len(examples.x), column_names(X))
 
 
 def split_gradient(model: Sequential, flat: Array) -> tuple[list[Array], list[Array]]:
