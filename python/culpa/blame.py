@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks
 from culpa.examples import Examples
+from culpa.groups import Groups, Quantities, group
 from culpa.layers import Activation, DenseLayer
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ __all__ = ["Blame", "ExampleBlame", "Groups", "InputBlame", "Layer", "NodeBlame"
 
 Array = NDArray[Any]
 QUANTITIES = ("losses", "nodes", "inputs", "weights", "examples")
-PER_EXAMPLE = ("losses", "nodes", "inputs", "examples")
 
 
 class Layer(NamedTuple):
@@ -56,58 +54,6 @@ class ExampleBlame(NamedTuple):
     example: int
     loss: float | None
     gradient_norm: float | None
-
-
-class Quantities:
-    """Arrays by name, and a word on those that were not asked for."""
-
-    def __init__(self, values: dict[str, Any]) -> None:
-        self._values = values
-
-    def __getattr__(self, name: str) -> Any:
-        values = self.__dict__.get("_values", {})
-        if name in values:
-            return values[name]
-        asked = "weights" if name == "biases" else name
-        if asked in PER_EXAMPLE or (asked == "weights" and isinstance(self, Blame)):
-            raise AttributeError(f"{name} was not asked for; pass want=({asked!r}, ...)")
-        raise AttributeError(f"{type(self).__name__} has {', '.join(values)}, not {name!r}")
-
-    def __dir__(self) -> Iterable[str]:
-        return [*super().__dir__(), *self._values]
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {', '.join(self._values)}>"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Groups:
-    """Sums and means of blame over groups of examples, from :meth:`Blame.groups`.
-
-    `sums` and `means` have what was asked for of ``losses`` (groups,), ``nodes`` (a list of
-    (groups, units)), ``inputs`` (groups, inputs) and ``examples`` (groups,), all float64; error
-    signals and input gradients count by their size, |dL_i/dz| and |dL_i/dx|.
-
-    Attributes
-    ----------
-    labels : ndarray (groups,)
-        The different labels, sorted.
-    counts : ndarray (groups,), int64
-        Examples in each group.
-    sums, means
-        ``groups.means.losses[g]`` is the mean loss of the examples labelled ``groups.labels[g]``.
-    """
-
-    labels: Array
-    counts: NDArray[np.int64]
-    sums: Quantities
-    means: Quantities
-
-    def __repr__(self) -> str:
-        return (
-            f"<Groups: {len(self.labels):,} labels of {self.counts.sum():,} examples, with sums "
-            f"and means of {', '.join(self.sums._values)}>"
-        )
 
 
 class Blame(Quantities):
@@ -151,6 +97,8 @@ class Blame(Quantities):
     >>> dict(zip(groups.labels.tolist(), groups.means.losses.tolist()))
     {'right': 0.0, 'wrong': 1.0}
     """
+
+    askable = QUANTITIES
 
     def __init__(
         self,
@@ -309,23 +257,7 @@ class Blame(Quantities):
         >>> groups.means.losses.shape, groups.means.nodes[0].shape  # per class, per class and node
         ((10,), (10, 10))
         """
-        labels, codes = sorted_labels(by, self._rows)
-        counts = np.bincount(codes, minlength=len(labels))
-        members = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
-
-        # A group at a time: np.add.reduceat takes ten times as long, and a sorted copy.
-        def total(array: Array, signed: bool) -> Array:
-            groups = (array[rows] for rows in members)
-            sizes = groups if signed else map(np.abs, groups)
-            return np.array([group.sum(axis=0, dtype=np.float64) for group in sizes])
-
-        sums, means = {}, {}
-        for name in PER_EXAMPLE:
-            if name in self._values:
-                signed = name == "losses"  # they may be below 0
-                sums[name] = each(partial(total, signed=signed), self._values[name])
-                means[name] = each(lambda a: (a.T / counts).T, sums[name])
-        return Groups(labels, counts, Quantities(sums), Quantities(means))
+        return group(self._values, by, self._rows)
 
     def to_frame(
         self,
@@ -448,41 +380,12 @@ def largest(values: Array, k: int) -> list[int]:
     return [int(i) for i in order[: _checks.integer("k", k, 1)]]
 
 
-def each(function: Callable[[Array], Array], value: Any) -> Any:
-    """Return the function of an array, or of each in a list of them."""
-    return [function(array) for array in value] if isinstance(value, list) else function(value)
-
-
 def over_examples(arrays: Sequence[Array]) -> dict[str, Array]:
     """Return mean and mean size, over the rows, of arrays (n, width) side by side."""
     return {
         "mean": np.concatenate([a.mean(axis=0, dtype=np.float64) for a in arrays]),
         "mean_abs": np.concatenate([np.abs(a).mean(axis=0, dtype=np.float64) for a in arrays]),
     }
-
-
-def sorted_labels(by: ArrayLike, rows: int) -> tuple[Array, Array]:
-    """Return the different labels (groups,), sorted, and each row's index (rows,) into them."""
-    try:
-        array = np.asarray(by)
-    except ValueError:  # rows of different lengths
-        array = np.empty(())
-    if array.shape != (rows,):
-        mend = ""
-        if array.ndim == 2 and len(array) == rows:
-            mend = "; use by.ravel()" if array.shape[1] == 1 else "; use by.argmax(axis=1)"
-        raise ValueError(
-            f"by: expected a label for each of the {rows} examples, got "
-            f"{_checks.describe(by)}{mend}"
-        )
-    try:
-        labels, codes = np.unique(array, return_inverse=True)
-    except TypeError as error:
-        raise TypeError(
-            f"by: expected labels of one kind, which can be sorted, got "
-            f"{_checks.describe(by)} ({error}); turn them into strings"
-        ) from None
-    return labels, codes
 
 
 def column_names(X: Any) -> list[str] | None:
