@@ -5,6 +5,9 @@ Error is reference.relative_error, max|a - b| / max|b| of each array: at most 1e
 """
 
 import itertools
+import os
+import signal
+import threading
 from typing import Any
 
 import numpy as np
@@ -153,13 +156,27 @@ def test_integrated_gradients_of_every_activation(activation: str) -> None:
         ((33, 63, 31, 3), 65),
         ((5, 7, 3), 1000),  # more rows than one block
         ((700, 515, 12), 9),
-        ((300000, 3, 2), 20),  # so wide that a thread takes a few rows at a time
     ],
 )
 def test_any_shape(widths: tuple[int, ...], rows: int, method: str) -> None:
     problem, target = smooth(widths, rows)
     got = problem.model.attribute(problem.X, target=target, method=method, steps=5)
     want = oracle(problem, problem.X, target, method, steps=5)
+    assert_close(method, got.values, want, TOLERANCE["float64"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_wide_networks_take_few_rows_at_a_time(method: str) -> None:
+    rng = np.random.default_rng(0)
+    parameters = helpers.random_parameters((60000, 3, 2), rng)
+    activations = ["tanh", "identity"]
+    model = helpers.make_model(parameters, activations, "mse", dtype="float64")
+    X, target = rng.normal(size=(70, 60000)), rng.integers(0, 2, 70)
+    problem = helpers.Problem(
+        model, parameters, activations, [None, None], MSE, X, np.zeros((70, 2)), None
+    )
+    got = model.attribute(X, target=target, method=method, steps=3)
+    want = oracle(problem, X, target, method, steps=3)
     assert_close(method, got.values, want, TOLERANCE["float64"])
 
 
@@ -370,3 +387,16 @@ def test_a_model_without_weights_says_so() -> None:
     model = culpa.Sequential([culpa.Dense(3)], loss="cross_entropy")
     with pytest.raises(RuntimeError, match="the model has no weights yet"):
         model.attribute(np.zeros((4, 2)))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="raising SIGINT from a thread is POSIX")
+def test_ctrl_c_stops_a_long_path_and_leaves_the_model_usable() -> None:
+    problem, target = smooth((33, 65, 31, 7), 3)
+    want = problem.model.attribute(problem.X, target=target)
+    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        problem.model.attribute(problem.X, target=target, steps=20_000_000, rule="riemann")
+    timer.join()
+    again = problem.model.attribute(problem.X, target=target)
+    assert again.values.tobytes() == want.values.tobytes()

@@ -83,9 +83,11 @@ def compute(
         weights=weights,
         times_inputs=method != "gradient",
     )
-    for name, array, row in (("X", x, answer["row"]), ("baseline", base, answer["baseline_row"])):
-        if row >= 0:
-            raise data.not_finite(name, array, row, model.dtype, model.input_scale)
+    if answer["row"] >= 0:
+        raise data.not_finite("X", x, answer["row"], model.dtype, model.input_scale)
+    if base is not None and answer["baseline_row"] >= 0:
+        row = answer["baseline_row"]
+        raise data.not_finite("baseline", base, row, model.dtype, model.input_scale)
     return Attribution(answer, complete=follows_path)
 
 
