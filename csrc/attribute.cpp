@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
+#include <limits>
 #include <vector>
 
 #include "walk.h"
@@ -28,8 +30,9 @@ std::size_t rows_at_once(const Network &network, std::size_t item_size) {
 
 // What one thread works in: `height` rows of x, and as many steps of their paths as fit.
 template <class T> struct AttributeSpace {
-  AttributeSpace(const Network &network, std::size_t height, std::size_t path_rows)
-      : path(network, path_rows, 1, false) {
+  AttributeSpace(const Network &network, std::size_t height, std::size_t path_rows, bool rescale)
+      : path(network, path_rows, 1, false, rescale),
+        z(rescale ? path_rows * active<T>().panel : 0) {
     const std::size_t panel = active<T>().panel;
     const std::size_t stride = (height + (height > 1 ? 1 : 0)) * panel;
     const std::size_t inputs = network.inputs(), outputs = network.layers.front().outputs;
@@ -49,6 +52,7 @@ template <class T> struct AttributeSpace {
   }
 
   Workspace<T> path;    // hidden[0] holds x
+  Buffer<T> z;          // rescale: one panel before the activation
   Buffer<T> storage;    // of the matrices below, (rows of x, columns)
   Matrix<T> baseline;   // one row where all have the same
   Matrix<T> gradient;   // df/dx, mean over the path, of the scaled inputs
@@ -173,55 +177,114 @@ void walk_path(const Model<T> &model, const AttributeJob &job, AttributeSpace<T>
   }
 }
 
+// Notes which output each row asks about, and f(x).
+template <class T>
+void choose_targets(const AttributeJob &job, Matrix<T> outputs, Range rows,
+                    const AttributeOut<T> &out) {
+  for (std::size_t i = rows.begin; i < rows.end; ++i) {
+    const std::size_t r = i - rows.begin;
+    std::size_t target = 0;
+    if (job.targets) { // another thread may have changed it since it was checked
+      const auto asked = static_cast<std::size_t>(job.targets[i]);
+      target = asked < outputs.columns ? asked : 0;
+    } else
+      for (std::size_t j = 1; j < outputs.columns; ++j)
+        target = at(outputs, r, j) > at(outputs, r, target) ? j : target;
+    out.targets[i] = static_cast<std::int64_t>(target);
+    out.outputs[i] = at(outputs, r, target);
+  }
+}
+
+// f(baseline), from outputs whose rows begin at first_row.
+template <class T>
+void note_baseline(Matrix<T> outputs, std::size_t first_row, bool same, Range rows,
+                   const AttributeOut<T> &out) {
+  for (std::size_t i = rows.begin; i < rows.end; ++i)
+    out.baseline_outputs[i] = at(outputs, first_row + (same ? 0 : i - rows.begin),
+                                 static_cast<std::size_t>(out.targets[i]));
+}
+
+// DeepLIFT (Shrikumar, Greenside & Kundaje 2017), the rescale rule: rows of x and then
+// of their baselines, from z of the first layer to the outputs; what becomes of x's slopes dh/dz is
+// the quotient of the differences from the baseline. Where z does not differ by more than rounding,
+// the slope stays.
+template <class T>
+void forward_rescale(const Model<T> &model, AttributeSpace<T> &space, std::size_t count) {
+  const auto &k = active<T>();
+  const std::vector<Layer> &layers = model.network.layers;
+  const T *packed = model.parameters.packed.data();
+  const std::size_t n = count * k.panel;
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    const Matrix<T> x = space.path.hidden[l], h = space.path.hidden[l + 1];
+    const std::size_t across = panels(h.columns, k.panel);
+    if (l > 0)
+      k.product({x.data, x.stride, packed + model.parameters.copies[l].forward,
+                 packed + model.parameters.copies[l].bias, h.data, h.stride, x.columns, h.columns},
+                {0, 2 * count}, {0, across});
+    for (std::size_t p = 0; p < across; ++p) {
+      T *values = h.data + p * h.stride, *z = space.z.data();
+      T *slopes = space.path.slopes[l].data + p * space.path.slopes[l].stride;
+      std::copy_n(values, 2 * n, z);
+      k.activate(layers[l].activation, static_cast<T>(layers[l].alpha), values, slopes, 2 * n);
+      if (layers[l].activation == Activation::identity)
+        continue;
+      for (std::size_t j = 0; j < n; ++j) {
+        const T difference = z[j] - z[n + j];
+        const T noise =
+            4 * std::numeric_limits<T>::epsilon() * std::max(std::abs(z[j]), std::abs(z[n + j]));
+        if (std::abs(difference) > noise)
+          slopes[j] = (values[j] - values[n + j]) / difference;
+      }
+    }
+  }
+}
+
 template <class T, class Poll>
 AttributeResult attribute_block(const Model<T> &model, const AttributeJob &job, Range rows,
                                 const T *first_weights, AttributeSpace<T> &space,
                                 const AttributeOut<T> &out, Poll poll) {
   const Network &network = model.network;
   const auto &k = active<T>();
-  const std::size_t count = rows.end - rows.begin, outputs = network.outputs();
+  const std::size_t count = rows.end - rows.begin;
   const auto scale = static_cast<T>(network.input_scale);
   Workspace<T> &path = space.path;
   AttributeResult bad;
   bad.x_row = gather(job.x, Examples{job.x, {}}, rows, rows.begin, scale, path.hidden[0],
                      path.row_buffers[0]);
-  const bool one_baseline = job.baseline.row_stride == 0;
+  const bool same = job.baseline.row_stride == 0; // one baseline for all
   if (job.baseline.data) {
-    const Range its_rows = one_baseline ? Range{0, 1} : rows;
+    const Range its_rows = same ? Range{0, 1} : rows;
     bad.baseline_row = gather(job.baseline, Examples{job.baseline, {}}, its_rows, its_rows.begin,
                               scale, space.baseline, path.row_buffers[0]);
   }
   if (bad.x_row != no_row || bad.baseline_row != no_row)
     return bad;
 
-  first_product(model, path.hidden[0], path.hidden[1], count);
-  if (job.baseline.data)
-    copy_rows(path.hidden[1], space.way, count);
-  forward_rest(model, path, count);
-  std::int64_t *targets = out.targets + rows.begin;
-  for (std::size_t r = 0; r < count; ++r) {
-    std::size_t target = 0;
-    if (job.targets)
-      target = static_cast<std::size_t>(job.targets[rows.begin + r]);
-    else
-      for (std::size_t j = 1; j < outputs; ++j)
-        target = at(path.hidden.back(), r, j) > at(path.hidden.back(), r, target) ? j : target;
-    targets[r] = static_cast<std::int64_t>(target);
-    out.outputs[rows.begin + r] = at(path.hidden.back(), r, target);
-  }
-
+  const Matrix<T> z = path.hidden[1], outputs = path.hidden.back();
+  const std::int64_t *targets = out.targets + rows.begin;
+  const std::size_t base_count = same ? 1 : count;
   Matrix<T> delta = path.delta[0];
-  if (!job.baseline.data)
+  first_product(model, path.hidden[0], z, count);
+  if (!job.baseline.data) {
+    forward_rest(model, path, count);
+    choose_targets(job, outputs, rows, out);
     backward_rest(model, path, count, targets, count);
-  else {
-    const std::size_t its_count = one_baseline ? 1 : count;
-    first_product(model, space.baseline, path.hidden[1], its_count);
-    copy_rows(path.hidden[1], space.start, count, one_baseline);
-    forward_rest(model, path, its_count);
-    for (std::size_t r = 0; r < count; ++r)
-      out.baseline_outputs[rows.begin + r] =
-          at(path.hidden.back(), one_baseline ? 0 : r, static_cast<std::size_t>(targets[r]));
-    for (std::size_t p = 0; p < panels(delta.columns, k.panel); ++p)
+  } else if (job.rescale) {
+    first_product(model, space.baseline, space.start, base_count);
+    copy_rows(space.start, {z.data + count * k.panel, z.stride, z.columns}, count, same);
+    forward_rescale(model, space, count);
+    choose_targets(job, outputs, rows, out);
+    note_baseline(outputs, count, false, rows, out);
+    backward_rest(model, path, count, targets, count);
+  } else {
+    copy_rows(z, space.way, count);
+    forward_rest(model, path, count);
+    choose_targets(job, outputs, rows, out);
+    first_product(model, space.baseline, z, base_count);
+    copy_rows(z, space.start, count, same);
+    forward_rest(model, path, base_count);
+    note_baseline(outputs, 0, same, rows, out);
+    for (std::size_t p = 0; p < panels(z.columns, k.panel); ++p)
       for (std::size_t j = 0; j < count * k.panel; ++j)
         space.way.data[p * space.way.stride + j] -= space.start.data[p * space.start.stride + j];
     walk_path(model, job, space, count, targets, poll);
@@ -246,9 +309,10 @@ AttributeResult attribute(const Model<T> &model, const AttributeJob &job,
   if (rows == 0)
     return {};
   // Two blocks or more for each thread, and the steps of a path side by side where rows are few.
-  const std::size_t height =
-      std::clamp<std::size_t>((rows + 2 * threads - 1) / (2 * threads), 1, most);
-  const std::size_t steps = std::max<std::size_t>(job.baseline.data ? job.steps : 1, 1);
+  const std::size_t least = (rows + 2 * threads - 1) / (2 * threads);
+  const std::size_t height = std::clamp<std::size_t>(least, 1, job.rescale ? most / 2 : most);
+  const bool walks = job.baseline.data && !job.rescale;
+  const std::size_t steps = walks ? std::max<std::size_t>(job.steps, 1) : job.rescale ? 2 : 1;
   const std::size_t path_rows = height * std::min(steps, most / height);
   const std::size_t blocks = (rows + height - 1) / height;
   Plan plan;
@@ -270,7 +334,7 @@ AttributeResult attribute(const Model<T> &model, const AttributeJob &job,
   std::vector<AttributeSpace<T>> spaces;
   spaces.reserve(plan.threads);
   for (std::size_t i = 0; i < plan.threads; ++i)
-    spaces.emplace_back(network, height, path_rows);
+    spaces.emplace_back(network, height, path_rows, job.rescale);
 
   std::atomic<std::size_t> next{0}, bad_x{no_row}, bad_baseline{no_row};
   std::atomic<bool> stop{false};

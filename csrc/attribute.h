@@ -17,6 +17,8 @@ struct AttributeJob {
   // The path from baseline (0) to x (1): the mean gradient is sum_k weights[k] df/dx at points[k].
   const double *points = nullptr, *weights = nullptr;
   std::size_t steps = 0;
+  // Instead of a path: DeepLIFT's rescale rule between baseline and x.
+  bool rescale = false;
   bool times_inputs = false; // values are the gradient times x - baseline, not the gradient
 };
 

@@ -420,7 +420,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "attribute",
           [](M &model, const py::array &x, const std::optional<py::array> &baseline,
              const std::optional<py::array> &targets, const py::array &points,
-             const py::array &weights, bool times_inputs) {
+             const py::array &weights, bool rescale, bool times_inputs) {
             AttributeJob job;
             job.x = source(x, "x", model.network.inputs());
             const std::size_t rows = job.x.rows;
@@ -442,7 +442,10 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             job.steps = static_cast<std::size_t>(points.size());
             job.points = vector<double>(points, "points", job.steps);
             job.weights = vector<double>(weights, "weights", job.steps);
+            job.rescale = rescale;
             job.times_inputs = times_inputs;
+            if (rescale && !baseline)
+              throw py::value_error("baseline: expected one to rescale by");
 
             py::typing::Dict<py::str, py::object> answer;
             AttributeOut<T> out;
@@ -473,8 +476,8 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             return answer;
           },
           "x"_a, py::kw_only(), "baseline"_a = py::none(), "targets"_a = py::none(), "points"_a,
-          "weights"_a, "times_inputs"_a = false,
-          "The gradient of one output per row by its inputs, or its mean on a path.");
+          "weights"_a, "rescale"_a = false, "times_inputs"_a = false,
+          "The gradient of one output per row by its inputs, its mean on a path, or DeepLIFT's.");
 
   m.def(
       "train_side_by_side",

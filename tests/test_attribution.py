@@ -20,7 +20,7 @@ from culpa import _core
 from helpers import ACTIVATIONS, DTYPES, TOLERANCE, assert_close
 
 MSE, CROSS_ENTROPY = helpers.LOSSES[5], helpers.LOSSES[0]
-METHODS = ("gradient", "input_x_gradient", "integrated_gradients")
+METHODS = ("gradient", "input_x_gradient", "integrated_gradients", "deeplift")
 RULES = ("gauss_legendre", "riemann")
 
 
@@ -38,6 +38,23 @@ def oracle_gradient(problem: helpers.Problem, X: Any, target: Any) -> reference.
         alpha = reference.DEFAULT_ALPHA.get(name, 0.0) if alpha is None else alpha
         dh = (dh * derivative(z[layer], alpha)) @ problem.parameters[layer][0].T
     return dh * scale
+
+
+def oracle_deeplift(problem: helpers.Problem, X: Any, target: Any, baseline: Any) -> Any:
+    """The chain rule with differences from the baseline in place of slopes, (n, inputs)."""
+    X, baseline = np.broadcast_arrays(X, baseline)
+    (z, h), (z_base, h_base) = (
+        reference.forward(
+            problem.parameters, x * problem.model.input_scale, problem.activations, problem.alphas
+        )
+        for x in (X, baseline)
+    )
+    dh = np.zeros_like(z[-1])
+    dh[np.arange(len(dh)), target] = 1.0
+    for layer in reversed(range(len(problem.parameters))):
+        quotient = (h[layer + 1] - h_base[layer + 1]) / (z[layer] - z_base[layer])
+        dh = (dh * quotient) @ problem.parameters[layer][0].T
+    return dh * problem.model.input_scale * (X - baseline)
 
 
 def oracle_outputs(problem: helpers.Problem, X: Any) -> reference.Array:
@@ -61,11 +78,13 @@ def oracle(
     steps: int = 50,
     rule: str = "gauss_legendre",
 ) -> reference.Array:
-    """Integrated gradients as the paper's equation 3 has it: a sum over the steps of the path."""
+    """Integrated gradients as the paper's section 5 has it: a sum over the steps of the path."""
     if method == "gradient":
         return oracle_gradient(problem, X, target)
     if method == "input_x_gradient":
         return X * oracle_gradient(problem, X, target)
+    if method == "deeplift":
+        return oracle_deeplift(problem, X, target, baseline)
     total = np.zeros_like(X)
     for point, weight in zip(*oracle_path(rule, steps), strict=True):
         path = baseline + point * (X - baseline)
@@ -143,6 +162,28 @@ def test_integrated_gradients_of_every_activation(activation: str) -> None:
     got = problem.model.attribute(problem.X, target=target, steps=9)
     want = oracle(problem, problem.X, target, "integrated_gradients", steps=9)
     assert_close(activation, got.values, want, TOLERANCE["float64"])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_deeplift_of_every_activation(activation: str, dtype: str) -> None:
+    problem, target = make((7, 33, 17, 5), [activation, activation, "identity"], 13, dtype=dtype)
+    for baseline in (np.zeros(7), np.linspace(-1, 1, 7), problem.X[::-1] + 0.25):
+        got = problem.model.attribute(
+            problem.X, target=target, method="deeplift", baseline=baseline
+        )
+        want = oracle_deeplift(problem, problem.X, target, baseline)
+        assert_close(activation, got.values, want, 1e-9 if dtype == "float64" else 1e-3)
+        assert got.completeness_error.max() < (1e-12 if dtype == "float64" else 1e-4)
+
+
+def test_deeplift_takes_the_slope_where_nothing_differs() -> None:
+    problem, target = make((7, 33, 5), ["relu", "identity"], 13)
+    answer = problem.model.attribute(
+        problem.X, target=target, method="deeplift", baseline=problem.X
+    )
+    assert (answer.values == 0).all()
+    assert (answer.completeness_error == 0).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -254,7 +295,8 @@ def test_each_row_has_the_bits_it_has_alone() -> None:
 def test_attributions_are_of_raw_inputs(method: str) -> None:
     problem, target = smooth((9, 33, 5), 13, input_scale=1 / 255)
     raw = np.random.default_rng(0).integers(0, 256, (13, 9), dtype=np.uint8)
-    extra = {"baseline": np.full(9, 128, np.uint8)} if method == "integrated_gradients" else {}
+    has_baseline = method in ("integrated_gradients", "deeplift")
+    extra = {"baseline": np.full(9, 128, np.uint8)} if has_baseline else {}
     got = problem.model.attribute(raw, target=target, method=method, **extra)
     want = oracle(problem, raw.astype(np.float64), target, method, 128.0)
     assert_close(method, got.values, want, TOLERANCE["float64"])
@@ -332,6 +374,28 @@ def test_integrated_gradients_equal_captums(rule: str, activation: str) -> None:
     got = problem.model.attribute(problem.X, target=target, baseline=baseline, rule=rule)
     assert_close("values", got.values, want.numpy(), 1e-7)  # Captum's weights are float32
     np.testing.assert_allclose(got.completeness_error, delta.abs().numpy(), atol=1e-7)
+
+
+@pytest.mark.parametrize("activation", ["ReLU", "Tanh", "Sigmoid"])
+def test_deeplift_equals_captums(activation: str) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare to")
+    captum = pytest.importorskip(
+        "captum.attr", reason="Captum is not installed: nothing to compare to"
+    )
+    name = activation.lower()
+    problem, target = make((9, 33, 17, 5), [name, name, "identity"], 13)
+    layers: list[Any] = []
+    for weight, bias in problem.parameters:
+        layer = torch.nn.Linear(*weight.shape, dtype=torch.float64)
+        layer.weight.data, layer.bias.data = torch.tensor(weight.T.copy()), torch.tensor(bias)
+        layers += [layer, getattr(torch.nn, activation)()]
+    peer = captum.DeepLift(torch.nn.Sequential(*layers[:-1]))
+    baseline = np.random.default_rng(3).normal(size=(13, 9))
+    want = peer.attribute(
+        torch.tensor(problem.X), torch.tensor(baseline), target=torch.tensor(target)
+    )
+    got = problem.model.attribute(problem.X, target=target, method="deeplift", baseline=baseline)
+    assert_close("values", got.values, want.detach().numpy(), 1e-9)
 
 
 BAD = [

@@ -35,9 +35,9 @@ class Model32:
         """
         One optimizer step with a given flat gradient.
         """
-    def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], times_inputs: bool = False) -> dict[str, typing.Any]:
+    def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], rescale: bool = False, times_inputs: bool = False) -> dict[str, typing.Any]:
         """
-        The gradient of one output per row by its inputs, or its mean on a path.
+        The gradient of one output per row by its inputs, its mean on a path, or DeepLIFT's.
         """
     def bias(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float32]:
         """
@@ -109,9 +109,9 @@ class Model64:
         """
         One optimizer step with a given flat gradient.
         """
-    def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], times_inputs: bool = False) -> dict[str, typing.Any]:
+    def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], rescale: bool = False, times_inputs: bool = False) -> dict[str, typing.Any]:
         """
-        The gradient of one output per row by its inputs, or its mean on a path.
+        The gradient of one output per row by its inputs, its mean on a path, or DeepLIFT's.
         """
     def bias(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
         """

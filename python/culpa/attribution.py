@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Attribution", "compute"]
 
 Array = NDArray[Any]
-METHODS = ("gradient", "input_x_gradient", "integrated_gradients")
+METHODS = ("gradient", "input_x_gradient", "integrated_gradients", "deeplift")
 RULES = ("gauss_legendre", "riemann")
 
 
@@ -67,12 +67,12 @@ def compute(
     targets = _check_target(model, target, len(x))
     follows_path = method == "integrated_gradients"
     base = None
-    if follows_path:
+    if follows_path or method == "deeplift":
         base = _check_baseline(model, baseline, x)
     elif baseline is not None:
         raise ValueError(
             f"baseline: expected none for method {method!r}, got {_checks.describe(baseline)}; "
-            "leave it out, or use method='integrated_gradients'"
+            "leave it out, or use method='integrated_gradients' or 'deeplift'"
         )
     points, weights = _path(rule, steps) if follows_path else (np.ones(1), np.ones(1))
     answer = core.attribute(
@@ -81,6 +81,7 @@ def compute(
         targets=targets,
         points=points,
         weights=weights,
+        rescale=method == "deeplift",
         times_inputs=method != "gradient",
     )
     if answer["row"] >= 0:
@@ -88,7 +89,7 @@ def compute(
     if base is not None and answer["baseline_row"] >= 0:
         row = answer["baseline_row"]
         raise data.not_finite("baseline", base, row, model.dtype, model.input_scale)
-    return Attribution(answer, complete=follows_path)
+    return Attribution(answer, complete=base is not None)
 
 
 def _check_target(model: Sequential, target: Any, rows: int) -> NDArray[np.int64] | None:

@@ -533,10 +533,12 @@ class Sequential:
             Greenside, Shcherbina & Kundaje 2016, as Shrikumar, Greenside & Kundaje 2017 describe
             it). ``"integrated_gradients"``: x - baseline times the mean of df/dx on the straight
             path from the baseline to x (Sundararajan, Taly & Yan 2017); the values sum to
-            f(x) - f(baseline) but for the error of the steps, which is reported.
+            f(x) - f(baseline) but for the error of the steps, which is reported. ``"deeplift"``:
+            the rescale rule (Shrikumar, Greenside & Kundaje 2017): as x - baseline times df/dx,
+            but each activation's slope is the quotient of its differences between x and baseline.
         baseline : array_like (inputs,) or (n, inputs), optional
-            Where paths begin, one for all or one per row, in the units of X. Zeros by default.
-            For integrated gradients alone.
+            What x is compared to, where paths begin: one for all or one per row, in the units of
+            X. Zeros by default. For integrated gradients and deeplift.
         steps : int, default 50
             Points on the path. For integrated gradients alone.
         rule : {"gauss_legendre", "riemann"}, default "gauss_legendre"
