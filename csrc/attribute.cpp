@@ -206,14 +206,16 @@ void note_baseline(Matrix<T> outputs, std::size_t first_row, bool same, Range ro
 
 // DeepLIFT (Shrikumar, Greenside & Kundaje 2017), the rescale rule: rows of x and then
 // of their baselines, from z of the first layer to the outputs; what becomes of x's slopes dh/dz is
-// the quotient of the differences from the baseline. Where z does not differ by more than rounding,
-// the slope stays.
+// the quotient of the differences from the baseline. Where z hardly differs, the slope stays: its
+// error falls with the difference while that of the quotient grows, and both are about
+// sqrt(epsilon) where they meet. No kink at 0 lies between two z that near each other.
 template <class T>
 void forward_rescale(const Model<T> &model, AttributeSpace<T> &space, std::size_t count) {
   const auto &k = active<T>();
   const std::vector<Layer> &layers = model.network.layers;
   const T *packed = model.parameters.packed.data();
   const std::size_t n = count * k.panel;
+  const T near = std::sqrt(std::numeric_limits<T>::epsilon());
   for (std::size_t l = 0; l < layers.size(); ++l) {
     const Matrix<T> x = space.path.hidden[l], h = space.path.hidden[l + 1];
     const std::size_t across = panels(h.columns, k.panel);
@@ -230,9 +232,7 @@ void forward_rescale(const Model<T> &model, AttributeSpace<T> &space, std::size_
         continue;
       for (std::size_t j = 0; j < n; ++j) {
         const T difference = z[j] - z[n + j];
-        const T noise =
-            4 * std::numeric_limits<T>::epsilon() * std::max(std::abs(z[j]), std::abs(z[n + j]));
-        if (std::abs(difference) > noise)
+        if (std::abs(difference) > near * std::max(std::abs(z[j]), std::abs(z[n + j])))
           slopes[j] = (values[j] - values[n + j]) / difference;
       }
     }

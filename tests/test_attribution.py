@@ -376,6 +376,7 @@ def test_integrated_gradients_equal_captums(rule: str, activation: str) -> None:
     np.testing.assert_allclose(got.completeness_error, delta.abs().numpy(), atol=1e-7)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Captum's own hooks
 @pytest.mark.parametrize("activation", ["ReLU", "Tanh", "Sigmoid"])
 def test_deeplift_equals_captums(activation: str) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare to")
