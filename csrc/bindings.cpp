@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "arrays.h"
+#include "attribute.h"
 #include "blame.h"
 #include "peak.h"
 #include "random.h"
@@ -414,7 +415,69 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
               raise_pending();
             return py::make_tuple(losses, scores, give_row(bad));
           },
-          "examples"_a, "Each row's loss and score; and a row that is not finite, or -1.");
+          "examples"_a, "Each row's loss and score; and a row that is not finite, or -1.")
+      .def(
+          "attribute",
+          [](M &model, const py::array &x, const std::optional<py::array> &baseline,
+             const std::optional<py::array> &targets, const py::array &points,
+             const py::array &weights, bool rescale, bool times_inputs) {
+            AttributeJob job;
+            job.x = source(x, "x", model.network.inputs());
+            const std::size_t rows = job.x.rows;
+            const auto length = static_cast<py::ssize_t>(rows);
+            if (baseline) {
+              job.baseline = source(*baseline, "baseline", model.network.inputs());
+              if (job.baseline.rows != rows && job.baseline.rows != 1)
+                throw py::value_error("baseline: expected one row, or as many as x");
+              if (job.baseline.rows == 1)
+                job.baseline.row_stride = 0;
+            }
+            if (targets) {
+              job.targets = vector<std::int64_t>(*targets, "targets", rows);
+              for (std::size_t i = 0; i < rows; ++i)
+                if (job.targets[i] < 0 ||
+                    static_cast<std::size_t>(job.targets[i]) >= model.network.outputs())
+                  throw py::value_error("targets: expected outputs of the model");
+            }
+            job.steps = static_cast<std::size_t>(points.size());
+            job.points = vector<double>(points, "points", job.steps);
+            job.weights = vector<double>(weights, "weights", job.steps);
+            job.rescale = rescale;
+            job.times_inputs = times_inputs;
+            if (rescale && !baseline)
+              throw py::value_error("baseline: expected one to rescale by");
+
+            py::typing::Dict<py::str, py::object> answer;
+            AttributeOut<T> out;
+            auto values = make_array<T>(rows, model.network.inputs());
+            py::array_t<std::int64_t> asked(length);
+            py::array_t<T> outputs(length), baseline_outputs(baseline ? length : 0);
+            py::array_t<double> sums(length);
+            out.values = values.mutable_data();
+            out.targets = asked.mutable_data();
+            out.outputs = outputs.mutable_data();
+            out.baseline_outputs = baseline_outputs.mutable_data();
+            out.sums = sums.mutable_data();
+            AttributeResult result;
+            {
+              const py::gil_scoped_release release; // as in train
+              const std::shared_lock lock(model.guard);
+              result = attribute(model, job, out, num_threads(), on_signals);
+            }
+            if (PyErr_Occurred())
+              raise_pending();
+            answer["values"] = values;
+            answer["targets"] = asked;
+            answer["outputs"] = outputs;
+            answer["baseline_outputs"] = baseline_outputs;
+            answer["sums"] = sums;
+            answer["row"] = give_row(result.x_row);
+            answer["baseline_row"] = give_row(result.baseline_row);
+            return answer;
+          },
+          "x"_a, py::kw_only(), "baseline"_a = py::none(), "targets"_a = py::none(), "points"_a,
+          "weights"_a, "rescale"_a = false, "times_inputs"_a = false,
+          "The gradient of one output per row by its inputs, its mean on a path, or DeepLIFT's.");
 
   m.def(
       "train_side_by_side",

@@ -36,21 +36,21 @@ std::size_t rows_per_block(const Network &network, std::size_t item_size) {
 
 template <class T>
 Workspace<T>::Workspace(const Network &network, std::size_t capacity, std::size_t thread_count,
-                        bool whole_gradient)
+                        bool whole_gradient, bool all_slopes)
     : rows(capacity), threads(thread_count), losses(capacity), scores(capacity), labels(capacity),
       targets(capacity * network.outputs()), gradient(whole_gradient ? network.parameters : 0) {
   const auto panel = kernels::active<T>().panel;
   stride_rows_ = padded_rows(capacity, panel * sizeof(T));
   std::size_t columns = padded(network.inputs(), panel);
   for (const Layer &layer : network.layers)
-    columns += padded(layer.outputs, panel) * (keeps_slopes(layer) ? 3 : 2);
+    columns += padded(layer.outputs, panel) * (all_slopes || keeps_slopes(layer) ? 3 : 2);
   storage_ = Buffer<T>(columns * stride_rows_);
 
   hidden.push_back(matrix(network.inputs()));
   for (const Layer &layer : network.layers) {
     hidden.push_back(matrix(layer.outputs));
     delta.push_back(matrix(layer.outputs));
-    slopes.push_back(keeps_slopes(layer) ? matrix(layer.outputs) : Matrix<T>{});
+    slopes.push_back(all_slopes || keeps_slopes(layer) ? matrix(layer.outputs) : Matrix<T>{});
   }
   for (std::size_t l = 0; l < network.layers.size(); ++l) {
     const Layer &layer = network.layers[l];

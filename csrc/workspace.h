@@ -34,7 +34,9 @@ template <class T> struct RowBuffer {
 
 template <class T> struct Workspace {
   // whole_gradient: sums of several blocks, or of the whole network before any update, are wanted.
-  Workspace(const Network &network, std::size_t rows, std::size_t threads, bool whole_gradient);
+  // all_slopes: also of layers whose h itself tells, for those who put something else there.
+  Workspace(const Network &network, std::size_t rows, std::size_t threads, bool whole_gradient,
+            bool all_slopes = false);
 
   std::size_t rows; // capacity
   std::size_t threads;

@@ -1273,6 +1273,23 @@ CORE_SNIPPETS: dict[str, str] = {
     "no targets": "ready().train(job(_core.Examples(np.ones((5, 3)))))",
     "no targets to evaluate": "ready().evaluate(_core.Examples(np.ones((5, 3))))",
     "no targets to blame": "ready().blame(_core.Examples(np.ones((5, 3))))",
+    "attribute without a column": (
+        "ready().attribute(np.ones((5, 2)), points=np.ones(1), weights=np.ones(1))"
+    ),
+    "attribute beyond the outputs": (
+        "ready().attribute(np.ones((1, 3)), targets=np.array([2**40]), points=np.ones(1), "
+        "weights=np.ones(1))"
+    ),
+    "attribute with too few weights": (
+        "ready().attribute(np.ones((5, 3)), points=np.ones(2), weights=np.ones(1))"
+    ),
+    "attribute with two baselines": (
+        "ready().attribute(np.ones((5, 3)), baseline=np.ones((2, 3)), points=np.ones(1), "
+        "weights=np.ones(1))"
+    ),
+    "attribute and rescale by nothing": (
+        "ready().attribute(np.ones((5, 3)), points=np.ones(1), weights=np.ones(1), rescale=True)"
+    ),
     "labels for regression": "ready().train(job(labels(0, 0, 0, 0, 0)))",
     "labels of int64": (
         "ready('cross_entropy').train(job(examples(labels=np.zeros(5, np.int64))))"

@@ -12,6 +12,7 @@
 
 from culpa import datasets
 from culpa._core import set_num_threads as _set_num_threads
+from culpa.attribution import Attribution
 from culpa.blame import Blame
 from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.config import show_config
@@ -44,6 +45,7 @@ __all__ = [
     "Activation",
     "Adam",
     "AdamW",
+    "Attribution",
     "BinaryCrossEntropy",
     "Blame",
     "Callback",

@@ -35,6 +35,10 @@ class Model32:
         """
         One optimizer step with a given flat gradient.
         """
+    def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], rescale: bool = False, times_inputs: bool = False) -> dict[str, typing.Any]:
+        """
+        The gradient of one output per row by its inputs, its mean on a path, or DeepLIFT's.
+        """
     def bias(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float32]:
         """
         A layer's biases (outputs), a read-only view.
@@ -104,6 +108,10 @@ class Model64:
     def apply(self, gradient: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rate: typing.SupportsFloat | typing.SupportsIndex, weight_sum: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
         """
         One optimizer step with a given flat gradient.
+        """
+    def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], rescale: bool = False, times_inputs: bool = False) -> dict[str, typing.Any]:
+        """
+        The gradient of one output per row by its inputs, its mean on a path, or DeepLIFT's.
         """
     def bias(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
         """

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, _core, blame, data, serialization, training
+from culpa import _checks, _core, attribution, blame, data, serialization, training
 from culpa.callbacks import History
 from culpa.examples import Examples
 from culpa.layers import Dense, DenseLayer, Dropout
@@ -503,6 +503,74 @@ class Sequential:
         (5, 64)
         """
         return blame.compute(self, X, y, sample_weight, want)
+
+    def attribute(
+        self,
+        X: ArrayLike,
+        *,
+        target: ArrayLike | None = None,
+        method: str = "integrated_gradients",
+        baseline: ArrayLike | None = None,
+        steps: int = 50,
+        rule: str = "gauss_legendre",
+    ) -> attribution.Attribution:
+        """Ask how much each input did to one output f, for each example, without dropout.
+
+        f is what :meth:`predict_logits` gives: an output of the last Dense layer, that layer's own
+        activation included, before softmax, sigmoid (of binary_cross_entropy) or exp (of poisson).
+        `input_scale` is part of f: attributions are of the raw inputs.
+
+        Parameters
+        ----------
+        X : array_like (n, inputs)
+            Any real dtype.
+        target : int or array_like (n,) of int, optional
+            Which output to explain, for all rows or for each. By default the only output, or for
+            cross_entropy the model's own guess.
+        method : str, default "integrated_gradients"
+            ``"gradient"``: df/dx, with its sign (Simonyan, Vedaldi & Zisserman 2013; their
+            saliency is its absolute value). ``"input_x_gradient"``: x df/dx (Shrikumar,
+            Greenside, Shcherbina & Kundaje 2016, as Shrikumar, Greenside & Kundaje 2017 describe
+            it). ``"integrated_gradients"``: x - baseline times the mean of df/dx on the straight
+            path from the baseline to x (Sundararajan, Taly & Yan 2017); the values sum to
+            f(x) - f(baseline) but for the error of the steps, which is reported. ``"deeplift"``:
+            the rescale rule (Shrikumar, Greenside & Kundaje 2017): as x - baseline times df/dx,
+            but each activation's slope is the quotient of its differences between x and baseline.
+        baseline : array_like (inputs,) or (n, inputs), optional
+            What x is compared to, where paths begin: one for all or one per row, in the units of
+            X. Zeros by default. For integrated gradients and deeplift.
+        steps : int, default 50
+            Points on the path. For integrated gradients alone.
+        rule : {"gauss_legendre", "riemann"}, default "gauss_legendre"
+            Where the points lie and what they weigh: Gauss-Legendre quadrature, or the middles of
+            equal steps. For integrated gradients alone.
+
+        Returns
+        -------
+        Attribution
+            See its attributes.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where an argument is not as described, or a row holds NaN or infinity.
+        RuntimeError
+            Where the model has no weights yet.
+
+        Examples
+        --------
+        >>> import culpa
+        >>> X, y, _, _ = culpa.datasets.digits()
+        >>> model = culpa.Sequential(
+        ...     [culpa.Dense(32, "tanh"), culpa.Dense(10)], loss="cross_entropy",
+        ...     input_size=64, input_scale=1 / 16)
+        >>> answer = model.attribute(X[:5], target=y[:5])
+        >>> answer.values.shape
+        (5, 64)
+        >>> bool(answer.completeness_error.max() < 1e-4)
+        True
+        """
+        return attribution.compute(self, X, target, method, baseline, steps, rule)
 
     # Parameters
 
