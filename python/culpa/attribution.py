@@ -51,7 +51,9 @@ class Attribution:
 
     def __repr__(self) -> str:
         error = self.completeness_error
-        worst = "" if error is None or not error.size else f", completeness error at most {error.max():.2g}"
+        worst = ""
+        if error is not None and error.size:
+            worst = f", completeness error at most {error.max():.2g}"
         return f"<Attribution: {self.values.shape[0]} x {self.values.shape[1]}{worst}>"
 
 
