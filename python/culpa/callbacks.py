@@ -20,9 +20,9 @@ class History(Mapping[str, list[float]]):
 
     Keys: ``loss``, the metric (``accuracy`` or ``r2``), with validation data ``val_loss`` and
     ``val_accuracy`` or ``val_r2``, ``learning_rate`` (the epoch's last), ``seconds`` (with
-    validation) and ``examples_per_second`` (training alone); of private training ``epsilon`` (the fit's so far,
-    where ``dp-accounting`` is installed). Loss and metric of the training data are means over the
-    epoch, while the weights moved and with dropout on.
+    validation) and ``examples_per_second`` (training alone); of private training ``epsilon``
+    (of the fit so far, where ``dp-accounting`` is installed). Loss and metric of the training data
+    are means over the epoch, while the weights moved and with dropout on.
 
     Attributes
     ----------
