@@ -3,6 +3,7 @@
 A first step of SGD with momentum leaves the gradient itself in the moments; so it is read.
 """
 
+import itertools
 import math
 import sys
 from typing import Any
@@ -70,9 +71,7 @@ def split(problem: Problem, flat: np.ndarray) -> list[np.ndarray]:
 def each_example(problem: Problem) -> list[np.ndarray]:
     """Every example's gradient, formed (n, ...), as the oracle has it."""
     scaled = problem.X * problem.model.input_scale
-    _, hidden = reference.forward(
-        problem.parameters, scaled, problem.activations, problem.alphas
-    )
+    _, hidden = reference.forward(problem.parameters, scaled, problem.activations, problem.alphas)
     parts = []
     for h, delta in zip(hidden, problem.walk.nodes, strict=False):
         parts += [h[:, :, None] * delta[:, None, :], delta]
@@ -202,9 +201,7 @@ def noise_of(
 ) -> list[np.ndarray]:
     """What steps of empty batches add, in order, without the gaps between the layers."""
     case = BY_NAME["mse-real"]
-    parameters = [
-        (np.zeros((m, n)), np.zeros(n)) for m, n in zip(widths, widths[1:], strict=False)
-    ]
+    parameters = [(np.zeros((m, n)), np.zeros(n)) for m, n in itertools.pairwise(widths)]
     names = ["identity"] * len(parameters)
     model = helpers.make_model(parameters, names, "mse", dtype=dtype)
     X, y = np.zeros((1, widths[0])), np.zeros((1, widths[-1]))
@@ -444,9 +441,9 @@ def test_fit_refuses_what_privacy_does_not_cover(options: dict[str, Any], name: 
 
 def test_fit_refuses_what_is_no_privacy_and_fit_many_refuses_privacy() -> None:
     X, y = labelled()
-    with pytest.raises(TypeError, match="^privacy: "):
+    with pytest.raises(TypeError, match=r"^privacy: "):
         small().fit(X, y, privacy=1.0, verbose=False)
-    with pytest.raises(ValueError, match="^privacy: "):
+    with pytest.raises(ValueError, match=r"^privacy: "):
         culpa.fit_many([small()], X, y, privacy=culpa.Privacy(1.0, 1.0, 1e-5))
 
 
