@@ -54,7 +54,7 @@ class Privacy:
     The noise comes from Philox4x32-10 (Salmon et al. 2011), a counter-based generator of good
     statistics that is **not cryptographic**: somebody who saw enough of the noise itself might
     recover its 64-bit key. It is made in the model's dtype from 31 (float32) or 52 (float64) random
-    bits a radius, so it ends at 6.7 or 8.5 standard deviations, and its low bits are those of
+    bits a radius, so it ends at 6.7 or 8.6 standard deviations, and its low bits are those of
     rounded numbers, not of the ideal distribution (Mironov 2012, "On significance of the least
     significant bits for differential privacy"). Where an adversary of such means is to be feared,
     use a library with a cryptographic generator.
