@@ -109,6 +109,7 @@ struct JobArrays {
   py::array offsets, learning_rates;
   double clip_norm, seconds;
   std::optional<py::array> losses, weight_sums, scores, norms, squares, phases;
+  Private privacy;
 
   template <class T> TrainJob view(const Model<T> &model) const {
     TrainJob job;
@@ -128,6 +129,13 @@ struct JobArrays {
         if (job.examples.order[i] < 0 || static_cast<std::size_t>(job.examples.order[i]) >= rows)
           throw py::value_error("order: expected rows of x, got one out of range");
     }
+    if (privacy.clip > 0 && (clip_norm > 0 || examples.weights))
+      throw py::value_error("example_clip: expected neither clip_norm nor weights beside it");
+    if (privacy.clip > 0 ? !(privacy.divisor > 0) || !(privacy.noise >= 0)
+                         : privacy.noise != 0 || privacy.divisor != 0)
+      throw py::value_error("example_clip: expected a divisor above 0 and a noise of at least 0 "
+                            "with it, and neither without");
+    job.privacy = privacy;
     job.clip_norm = clip_norm;
     job.seconds = seconds;
     job.losses = writable<double>(losses, "losses", job.steps);
@@ -539,13 +547,30 @@ void bind_descriptions(py::module_ &m) {
            "weights"_a = py::none(), "order"_a = py::none(), "score_scale"_a = py::none());
 
   py::class_<JobArrays>(m, "Job", "A chunk of training: batches of examples, and where to report.")
-      .def(py::init<ExampleArrays, py::array, py::array, double, double, std::optional<py::array>,
-                    std::optional<py::array>, std::optional<py::array>, std::optional<py::array>,
-                    std::optional<py::array>, std::optional<py::array>>(),
+      .def(py::init([](ExampleArrays examples, py::array offsets, py::array learning_rates,
+                       double clip_norm, double seconds, std::optional<py::array> losses,
+                       std::optional<py::array> weight_sums, std::optional<py::array> scores,
+                       std::optional<py::array> norms, std::optional<py::array> squares,
+                       std::optional<py::array> phases, double example_clip, double noise,
+                       double divisor, std::uint64_t noise_seed) {
+             return JobArrays{std::move(examples),
+                              std::move(offsets),
+                              std::move(learning_rates),
+                              clip_norm,
+                              seconds,
+                              std::move(losses),
+                              std::move(weight_sums),
+                              std::move(scores),
+                              std::move(norms),
+                              std::move(squares),
+                              std::move(phases),
+                              {example_clip, noise, divisor, noise_seed}};
+           }),
            "examples"_a, py::kw_only(), "offsets"_a, "learning_rates"_a, "clip_norm"_a = 0.0,
            "seconds"_a = 0.0, "losses"_a = py::none(), "weight_sums"_a = py::none(),
            "scores"_a = py::none(), "norms"_a = py::none(), "squares"_a = py::none(),
-           "phases"_a = py::none());
+           "phases"_a = py::none(), "example_clip"_a = 0.0, "noise"_a = 0.0, "divisor"_a = 0.0,
+           "noise_seed"_a = 0);
 }
 
 void bind_random(py::module_ &m) {
@@ -578,6 +603,33 @@ void bind_random(py::module_ &m) {
         return array;
       },
       "n"_a, "seed"_a, "member"_a, "epoch"_a, "The order of an epoch: 0 to n - 1, shuffled.");
+  m.def(
+      "poisson_batches",
+      [](std::size_t n, double rate, std::uint64_t seed, std::uint64_t first_step,
+         std::size_t steps)
+          -> py::typing::Tuple<py::array_t<std::int64_t>, py::array_t<std::int64_t>> {
+        if (!(rate > 0 && rate <= 1))
+          throw py::value_error("rate: expected a probability above 0");
+        std::vector<std::int64_t> order, offsets{0};
+        const double log_rest = std::log1p(-rate);
+        for (std::size_t step = 0; step < steps; ++step) {
+          Sequence sequence(seed, Purpose::sample, 0, 0, first_step + step);
+          // The examples left out before the next that is in: geometric, floor(log(u) / log(1 -
+          // q)).
+          for (std::size_t i = 0; i < n; ++i) {
+            const double skip =
+                rate < 1 ? std::floor(std::log(1 - sequence.uniform()) / log_rest) : 0;
+            if (!(skip < static_cast<double>(n - i)))
+              break;
+            i += static_cast<std::size_t>(skip);
+            order.push_back(static_cast<std::int64_t>(i));
+          }
+          offsets.push_back(static_cast<std::int64_t>(order.size()));
+        }
+        return py::make_tuple(give_array(order), give_array(offsets));
+      },
+      "n"_a, "rate"_a, "seed"_a, "first_step"_a, "steps"_a,
+      "Batches that each of n rows enters with that probability: (rows, offsets).");
   m.def(
       "philox", [](const Words &counter, std::uint64_t key) { return philox(counter, key); },
       "counter"_a, "key"_a, "Philox4x32-10, for tests.");

@@ -13,7 +13,13 @@
 
 namespace culpa {
 
-enum class Purpose : std::uint32_t { initial_weights = 1, shuffle = 2, dropout = 3 };
+enum class Purpose : std::uint32_t {
+  initial_weights = 1,
+  shuffle = 2,
+  dropout = 3,
+  noise = 4,
+  sample = 5
+};
 
 using Words = std::array<std::uint32_t, 4>;
 

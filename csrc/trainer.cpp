@@ -90,9 +90,19 @@ template <class T, class Finish>
 bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
                 const Examples &examples, Range positions, Draw draw, const Crew &crew,
                 Schedule schedule, Range units, Shared &shared, LossSums &sums, Poll *poll,
-                bool clips, Finish finish) {
+                bool clips, double example_clip, Finish finish) {
   // In a piece of its own the gradient never leaves the caches, unless it must wait.
   const bool whole = clips || positions.end - positions.begin > space.rows;
+  T *piece = space.pieces.data() + crew.index * space.piece_size;
+  if (positions.begin == positions.end) { // of private training: its noise alone
+    crew.wait();
+    for (std::size_t u = units.begin; u < units.end; ++u) {
+      const Place place = place_in_piece(network, space.units[u]);
+      std::fill_n(piece, place.rows * place.width, T(0));
+      finish(u, piece, place);
+    }
+    return true;
+  }
   for (std::size_t begin = positions.begin; begin < positions.end; begin += space.rows) {
     const std::size_t end = std::min(begin + space.rows, positions.end);
     draw.first_row = begin - positions.begin;
@@ -104,6 +114,8 @@ bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspa
     if (schedule == Schedule::columns)
       crew.wait(); // weigh() reads whole rows
     weigh(network, space, block, crew);
+    if (example_clip > 0)
+      clip_examples(network, space, block, crew, example_clip);
     crew.enter(Phase::rest);
     if (poll && crew.index == 0 && (*poll)())
       shared.stop_now = true;
@@ -112,7 +124,6 @@ bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspa
       return false;
     if (crew.index == 0)
       add_up(examples, space, {begin, end}, sums);
-    T *piece = space.pieces.data() + crew.index * space.piece_size;
     for (std::size_t u = units.begin; u < units.end; ++u) {
       const Unit &unit = space.units[u];
       T *gradient = whole ? space.gradient.data() : piece;
@@ -161,7 +172,8 @@ void train_steps(Model<T> &model, const TrainJob &job, Crew crew, Schedule sched
   for (std::size_t step = 0; step < job.steps; ++step) {
     const Range batch{static_cast<std::size_t>(job.offsets[step]),
                       static_cast<std::size_t>(job.offsets[step + 1])};
-    const double weights = weight_sum(job.examples, batch);
+    const Private &privacy = job.privacy;
+    const double weights = privacy.clip > 0 ? privacy.divisor : weight_sum(job.examples, batch);
     const Draw draw{model.seed, model.member, model.steps + step, 0};
     LossSums sums;
     if (weights > 0) {
@@ -172,8 +184,12 @@ void train_steps(Model<T> &model, const TrainJob &job, Crew crew, Schedule sched
       const bool clips = job.clip_norm > 0, wants_norm = clips || job.norms;
       const bool whole = walk_batch(
           network, model.parameters, space, job.examples, batch, draw, crew, schedule, units,
-          shared, sums, poll, clips, [&](std::size_t u, const T *gradient, const Place &place) {
+          shared, sums, poll, clips, privacy.clip,
+          [&](std::size_t u, T *gradient, const Place &place) {
             const Unit &unit = space.units[u];
+            if (privacy.noise > 0)
+              add_noise(network, unit, gradient, place, privacy.noise, privacy.noise_seed,
+                        model.steps + step);
             if (job.squares)
               space.squares[u] = unit.inputs.begin == unit.inputs.end
                                      ? 0

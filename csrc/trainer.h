@@ -39,13 +39,23 @@ struct Interrupt {
   void *context = nullptr;
 };
 
+// DP-SGD (privacy.cpp). Each example's gradient is clipped to a norm, and the sum over the batch,
+// plus noise, is divided by `divisor` in place of the batch's size, which is a secret.
+struct Private {
+  double clip = 0;    // largest norm; 0: ordinary training
+  double noise = 0;   // standard deviation in the sum, each parameter
+  double divisor = 0; // expected examples in a batch
+  std::uint64_t noise_seed = 0;
+};
+
 struct TrainJob {
   Examples examples;
   const std::int64_t *offsets = nullptr;  // steps + 1 positions in the order, not decreasing
   const double *learning_rates = nullptr; // per step
   std::size_t steps = 0;
   double clip_norm = 0; // 0: none
-  double seconds = 0;   // come back after this long; 0: never
+  Private privacy;
+  double seconds = 0; // come back after this long; 0: never
   // Per step, each may be nullptr: sums over the batch of w L, w and w * score, the gradient's
   // global norm before clipping, and the sum of squared weights before the update.
   double *losses = nullptr, *weights = nullptr, *scores = nullptr;
@@ -57,7 +67,7 @@ enum class Stop : int { finished, time, diverged, interrupted, not_finite };
 
 struct TrainResult {
   std::size_t steps = 0;   // done
-  std::size_t updates = 0; // of the weights: steps whose batch had any weight
+  std::size_t updates = 0; // of the weights: steps whose batch had any weight, or private ones
   Stop stop = Stop::finished;
   std::size_t row = no_row; // not_finite: a row of the source that holds NaN or infinity
 };

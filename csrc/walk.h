@@ -104,6 +104,11 @@ void backward(const Network &network, const Parameters<T> &parameters, Workspace
 template <class T>
 void weigh(const Network &network, Workspace<T> &space, const Block &block, const Crew &crew);
 
+// Each row's error signals times min(1, limit / the norm of its gradient): private training.
+template <class T>
+void clip_examples(const Network &network, Workspace<T> &space, const Block &block,
+                   const Crew &crew, double limit);
+
 // Where a unit lies in an array: rows of `width` values, `stride` apart. A bias is one row.
 struct Place {
   std::size_t offset, rows, width, stride;
@@ -122,6 +127,12 @@ template <class T>
 void update_unit(const Network &network, Parameters<T> &parameters, const T *gradient,
                  const Place &place, Moments<T> &moments, const kernels::UpdateRule<T> &rule,
                  const Unit &unit);
+
+// Adds scale * standard normal numbers to a unit's gradient: numbers of the seed, the step and the
+// places in the flat vector, so the same ones whichever thread asks.
+template <class T>
+void add_noise(const Network &network, const Unit &unit, T *gradient, const Place &place,
+               double scale, std::uint64_t seed, std::uint64_t step);
 
 template <class T> double sum_of_squares(const T *values, const Place &place);
 

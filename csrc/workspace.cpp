@@ -37,7 +37,8 @@ std::size_t rows_per_block(const Network &network, std::size_t item_size) {
 template <class T>
 Workspace<T>::Workspace(const Network &network, std::size_t capacity, std::size_t thread_count,
                         bool whole_gradient, bool all_slopes)
-    : rows(capacity), threads(thread_count), losses(capacity), scores(capacity), labels(capacity),
+    : rows(capacity), threads(thread_count), losses(capacity), scores(capacity),
+      example_squares(capacity), layer_squares(2 * capacity), labels(capacity),
       targets(capacity * network.outputs()), gradient(whole_gradient ? network.parameters : 0) {
   const auto panel = kernels::active<T>().panel;
   stride_rows_ = padded_rows(capacity, panel * sizeof(T));

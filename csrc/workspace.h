@@ -44,7 +44,8 @@ template <class T> struct Workspace {
   std::vector<Matrix<T>> slopes; // slopes[l]: dh/dz of layer l; no data where h itself tells
   std::vector<Matrix<T>> delta;  // delta[l]: the error signals dL_i/dz of layer l
   std::vector<Unit> units;
-  Buffer<double> losses, scores; // per row of the block
+  Buffer<double> losses, scores;                 // per row of the block
+  Buffer<double> example_squares, layer_squares; // the same, of private training
   Buffer<std::int32_t> labels;
   Buffer<T> targets;
   std::vector<RowBuffer<T>> row_buffers; // per thread

@@ -133,6 +133,24 @@ template <class T> struct DropoutPanel {
   std::uint32_t stream[2]; // counter words 2 and 3
 };
 
+// sums[r] += the squares of row r, for some rows of panels.
+template <class T> struct RowSquares {
+  const T *values; // panels
+  std::size_t stride, columns;
+  Range rows;
+  double *sums;
+};
+
+// values[i] += scale * standard normal number first + i of a stream.
+template <class T> struct Noise {
+  T *values;
+  std::uint64_t first;
+  std::size_t n;
+  T scale;
+  std::uint32_t key[2];
+  std::uint32_t stream[2]; // counter words 2 and 3
+};
+
 template <class T> struct UpdateRule {
   Rule rule;
   T gradient_scale; // the gradient counts times this: 1 / sum of weights, clipping
@@ -166,6 +184,8 @@ template <class T> struct Kernels {
   void (*update)(const UpdateRule<T> &, T *parameters, const T *gradient, T *first, T *second,
                  std::size_t n);
   double (*sum_of_squares)(const T *values, std::size_t n);
+  void (*row_squares)(const RowSquares<T> &);
+  void (*noise)(const Noise<T> &);
   // n rounds of as many operations as peak_flop says: the most that a core can do (peak.inc).
   T (*peak)(std::size_t n);
   double peak_flop;

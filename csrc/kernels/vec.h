@@ -147,6 +147,20 @@ CULPA_INLINE Vec<T> partners(Vec<T> v, std::integer_sequence<std::size_t, i...> 
   return __builtin_shufflevector(v, v, (i ^ distance)...);
 }
 
+// The products of the low halves of 64-bit lanes, whole.
+typedef std::uint64_t Wide __attribute__((vector_size(CULPA_VECTOR_BYTES)));
+CULPA_INLINE Wide multiply_low(Wide a, Wide b) {
+#if defined(__AVX512F__) && CULPA_VECTOR_BYTES == 64
+  return (Wide)_mm512_maskz_mul_epu32(0xff, (__m512i)a, (__m512i)b); // zero-masked: as square_root
+#elif defined(__AVX2__) && CULPA_VECTOR_BYTES == 32
+  return (Wide)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__aarch64__)
+  return (Wide)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
+#else
+  return (Wide)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#endif
+}
+
 // Lane sums and maxima in a fixed order: halves folded onto each other.
 template <class T, std::size_t distance = lanes<T> / 2> CULPA_INLINE T sum(Vec<T> v) {
   if constexpr (distance == 0)

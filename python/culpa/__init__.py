@@ -28,6 +28,7 @@ from culpa.losses import (
 )
 from culpa.model import Sequential, fit_many
 from culpa.optimizers import SGD, Adam, AdamW, RMSprop
+from culpa.privacy import Privacy
 from culpa.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
 from culpa.serialization import load
 from culpa.threads import default_threads as _default_threads
@@ -61,6 +62,7 @@ __all__ = [
     "Huber",
     "OneCycle",
     "Poisson",
+    "Privacy",
     "Quantile",
     "RMSprop",
     "Schedule",

@@ -20,7 +20,8 @@ class History(Mapping[str, list[float]]):
 
     Keys: ``loss``, the metric (``accuracy`` or ``r2``), with validation data ``val_loss`` and
     ``val_accuracy`` or ``val_r2``, ``learning_rate`` (the epoch's last), ``seconds`` (with
-    validation) and ``examples_per_second`` (training alone). Loss and metric of the training data
+    validation) and ``examples_per_second`` (training alone); of private training ``epsilon``
+    (of the fit so far, where ``dp-accounting`` is installed). Loss and metric of the training data
     are means over the epoch, while the weights moved and with dropout on.
 
     Attributes

@@ -234,6 +234,10 @@ class Sequential:
             Weight per class index, times the sample weight.
         clip_norm : float, optional
             Largest global norm of the gradient; a longer one is scaled down to it.
+        privacy : Privacy, optional
+            Differentially private training; see :class:`culpa.Privacy`. Not beside sample_weight,
+            class_weight, clip_norm, nor early stopping by the training data. Where
+            ``dp-accounting`` is installed, the history has ``epsilon``.
         early_stopping : EarlyStopping, int or True, optional
             Stop where nothing improves; an integer is the patience.
         schedule : Schedule, optional
@@ -766,6 +770,11 @@ def fit_many(
         )
     if not models:
         return []
+    if options.get("privacy") is not None:
+        raise ValueError(
+            "privacy: expected None in fit_many, for what several models reveal of the same data "
+            "adds up; use fit"
+        )
     if len({id(model) for model in models}) != len(models):
         raise ValueError("models: expected each model once")
     if len({model.dtype for model in models}) > 1:

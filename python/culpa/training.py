@@ -7,6 +7,7 @@ the result.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from culpa import _checks, _core, data
 from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.examples import Examples, validation_examples
 from culpa.optimizers import Adam, Optimizer
+from culpa.privacy import Privacy
 from culpa.progress import Reporter, make_reporter
 from culpa.schedules import Constant, Schedule
 
@@ -73,6 +75,7 @@ class Training:
         sample_weight: Any = None,
         class_weight: Any = None,
         clip_norm: float | None = None,
+        privacy: Privacy | None = None,
         early_stopping: EarlyStopping | int | bool | None = None,
         schedule: Schedule | None = None,
         callbacks: Callback | Callable[[Training], object] | Sequence[Any] = (),
@@ -100,6 +103,9 @@ class Training:
                 f"got {_checks.describe(optimizer)}"
             )
         self.callbacks = _as_callbacks(callbacks)
+        if privacy is not None:
+            _check_privacy(privacy, sample_weight, class_weight, clip_norm, shuffle)
+        self.privacy = privacy
 
         # Everything is checked before the model is touched (but for a model that is not built yet:
         # it learns its input size here, and fit takes that back where a later check fails).
@@ -116,16 +122,30 @@ class Training:
             self.validation = validation_examples(model, validation_data)
         self._weigh_classes(model, class_weight)
         self.monitor = self._checked_monitor()
+        if privacy is not None and self.stopping and not self.monitor.startswith("val_"):
+            raise ValueError(
+                "early_stopping: expected validation data beside privacy, for what the training "
+                f"data decide is not covered; got monitor {self.monitor!r}"
+            )
 
         self.model = model
         self.core = model._built()
         self.optimizer = optimizer
         n = len(self.rows) if self.rows is not None else len(x)
         self.shuffle = bool(shuffle)
-        self.offsets = np.append(np.arange(0, n, min(batch_size, n)), n).astype(np.int64)
+        self.batch_size = min(batch_size, n)
+        self.offsets = np.append(np.arange(0, n, self.batch_size), n).astype(np.int64)
         self.steps_per_epoch = len(self.offsets) - 1
         self.total_steps = self.steps_per_epoch * self.epochs
         self.n_examples = n
+        self._private: dict[str, Any] = {}  # what the core is told of privacy
+        if privacy is not None:
+            self._private = {
+                "example_clip": privacy.max_grad_norm,
+                "noise": privacy.noise_multiplier * privacy.max_grad_norm,
+                "divisor": float(self.batch_size),
+                "noise_seed": privacy._seed(),
+            }
         self._score_scale = self.examples.score_scale(self.rows)
         self._validation_core: _core.Examples | None = None
         if self.validation is not None:  # prepared once, evaluated each epoch
@@ -182,7 +202,7 @@ class Training:
             self._begin_epoch()
         first = self._in_epoch
         # The core checks a chunk's part of the order each time: no longer than it can use.
-        end = min(self.steps_per_epoch, first + max(1, MOST_ROWS // int(self.offsets[1])))
+        end = min(self.steps_per_epoch, first + max(1, MOST_ROWS // self.batch_size))
         for callback in self.callbacks:
             if callback.every:  # stop exactly where it runs next
                 to_next = callback.every - self.step % callback.every
@@ -196,12 +216,22 @@ class Training:
             losses=self._sums[0, first:end],
             weight_sums=self._sums[1, first:end],
             scores=self._sums[2, first:end],
+            **self._private,
         )
 
     def _begin_epoch(self) -> None:
         model = self.model
         order = self.rows
-        if self.shuffle:
+        if self.privacy is not None and self.privacy.sampling == "poisson":
+            drawn, self.offsets = _core.poisson_batches(
+                self.n_examples,
+                self.batch_size / self.n_examples,
+                self._private["noise_seed"],
+                model._epochs * self.steps_per_epoch,
+                self.steps_per_epoch,
+            )
+            order = drawn if self.rows is None else self.rows[drawn]
+        elif self.shuffle:
             shuffled = _core.permutation(self.n_examples, model.seed, 0, model._epochs)
             order = shuffled if self.rows is None else self.rows[shuffled]
         self._epoch_examples = self.examples.core(order, self._score_scale)
@@ -275,6 +305,10 @@ class Training:
         row["learning_rate"] = float(self._rates[-1])
         row["seconds"] = time.perf_counter() - self._epoch_began
         row["examples_per_second"] = self.n_examples / max(trained - self._epoch_began, 1e-9)
+        if self.privacy is not None and self._accountable():
+            row["epsilon"] = self.privacy.epsilon(
+                self.step, self.batch_size / self.n_examples, accountant="rdp"
+            )
         self.history.append(row)
         self._note_best(row[self.monitor])
         self.model._epochs += 1
@@ -283,6 +317,13 @@ class Training:
         self.reporter.epoch_end(row)
         self.epoch += 1
         self._in_epoch = 0
+
+    def _accountable(self) -> bool:
+        return (
+            self.privacy is not None
+            and self.privacy.sampling == "poisson"
+            and importlib.util.find_spec("dp_accounting") is not None
+        )
 
     def _note_best(self, value: float) -> None:
         rule = self.stopping or EarlyStopping()
@@ -305,7 +346,7 @@ class Training:
         self.model._forget_moments()
         before = self._begun.parameters
         candidates = [(before, "those it had before fit")]
-        if self._best is not None:
+        if self._best is not None and self.privacy is None:  # it was chosen by the data
             candidates.append((self._best, f"those of its best epoch, {self.history.best_epoch}"))
         judge = self.validation or self.examples
         kept, least = candidates[0], math.inf
@@ -378,6 +419,28 @@ def run_side_by_side(trainings: Sequence[Training]) -> list[History]:
     finally:
         for training in trainings:
             training.close()
+
+
+def _check_privacy(
+    privacy: Any, sample_weight: Any, class_weight: Any, clip_norm: Any, shuffle: Any
+) -> None:
+    if not isinstance(privacy, Privacy):
+        raise TypeError(
+            "privacy: expected culpa.Privacy(noise_multiplier, max_grad_norm, delta), "
+            f"got {_checks.describe(privacy)}"
+        )
+    others = {"sample_weight": sample_weight, "class_weight": class_weight, "clip_norm": clip_norm}
+    for name, value in others.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}: expected None beside privacy, which bounds what each example counts; "
+                "leave it out"
+            )
+    if not shuffle and privacy.sampling == "poisson":
+        raise ValueError(
+            "shuffle: expected True beside privacy with Poisson sampling, which draws each batch; "
+            'leave it out, or use sampling="shuffle"'
+        )
 
 
 def _as_early_stopping(value: EarlyStopping | int | bool | None) -> EarlyStopping | None:

@@ -1,4 +1,4 @@
-// multiply, mask_positive, update, sum_of_squares and peak.
+// multiply, mask_positive, update, sum_of_squares, row_squares, noise and peak.
 #include "check.h"
 
 namespace culpa::tests {
@@ -153,6 +153,46 @@ template <class T> void check_sum_of_squares(const Kernels<T> &k, Log &log) {
   }
 }
 
+template <class T> void check_row_squares(const Kernels<T> &k, Log &log) {
+  Numbers numbers;
+  const std::size_t height = 11, stride = (height + 2) * k.panel;
+  for (const std::size_t columns : {std::size_t{1}, k.panel - 1, k.panel, 2 * k.panel + 3}) {
+    const auto values = numbers.exact<T>((columns / k.panel + 1) * stride);
+    for (const Range rows : {Range{0, height}, Range{3, 4}, Range{2, 9}, Range{5, 5}}) {
+      std::vector<double> sums(height, 2.0);
+      k.row_squares({values.data(), stride, columns, rows, sums.data()});
+      for (std::size_t r = 0; r < height; ++r) {
+        double total = 2;
+        for (std::size_t j = 0; r >= rows.begin && r < rows.end && j < columns; ++j) {
+          const auto x =
+              static_cast<double>(values[j / k.panel * stride + r * k.panel + j % k.panel]);
+          total += x * x;
+        }
+        log.expect(sums[r] == total, say("row_squares of", columns, "columns, row", r, "is",
+                                         sums[r], "instead of", total));
+      }
+    }
+  }
+}
+
+// Any stretch of a stream holds the same numbers, and nothing beside it is written. (What numbers
+// they are, tests/test_privacy.py says.)
+template <class T> void check_noise(const Kernels<T> &k, Log &log) {
+  const std::size_t n = 400;
+  std::vector<T> all(n, T(0));
+  const std::uint64_t base = std::uint64_t{1} << 35U;
+  k.noise({all.data(), base, n, T(2), {1, 2}, {3, 4}});
+  for (const std::size_t first : {0, 1, 63, 64, 128, 200})
+    for (const std::size_t length : {0, 1, 2, 64, 127, 128, 130, 200}) {
+      std::vector<T> part(length + 2, T(0));
+      k.noise({part.data() + 1, base + first, length, T(2), {1, 2}, {3, 4}});
+      bool same = part.front() == T(0) && part.back() == T(0);
+      for (std::size_t i = 0; i < length; ++i)
+        same = same && part[i + 1] == all[first + i] && part[i + 1] != T(0);
+      log.expect(same, say("noise of", length, "values from", first, "differs"));
+    }
+}
+
 template <class T> void check_peak(const Kernels<T> &k, Log &log) {
   for (const std::size_t rounds : {0, 1, 1000}) {
     const auto got = static_cast<double>(k.peak(rounds));
@@ -167,6 +207,8 @@ template <class T> void check_elementwise(const Kernels<T> &k, Log &log) {
   check_multiply_and_mask(k, log);
   check_update(k, log);
   check_sum_of_squares(k, log);
+  check_row_squares(k, log);
+  check_noise(k, log);
   check_peak(k, log);
 }
 
