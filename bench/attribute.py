@@ -52,14 +52,10 @@ def captum_side(net: NumpyNet, threads: int) -> Attribute:
     import captum.attr
     import torch
 
+    from culpa.bench.sides.torch_side import make_network
+
     torch.set_num_threads(threads)
-    layers: list[Any] = []
-    for weight, bias in zip(net.weights, net.biases, strict=True):
-        layer = torch.nn.Linear(*weight.shape)
-        layer.weight.data = torch.from_numpy(weight.T.copy())
-        layer.bias.data = torch.from_numpy(bias.copy())
-        layers += [layer, torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers[:-1])
+    model = make_network(net.weights, net.biases)
     path, slope = captum.attr.IntegratedGradients(model), captum.attr.Saliency(model)
 
     def attribute(X: Values, target: NDArray[np.int64], method: str) -> Values:

@@ -33,27 +33,9 @@ def phase_flop(workload: Workload) -> dict[str, float]:
     }
 
 
-class PhaseSide(CulpaSide):
-    """Steps of culpa whose phases are timed."""
-
-    phases: np.ndarray | None = None
-
-    def _job(self, first: int, end: int) -> _core.Job:
-        end = min(end, self.workload.batches)
-        return _core.Job(
-            self.examples,
-            offsets=self.offsets[first : end + 1],
-            learning_rates=self.rates[first:end],
-            losses=self.sums[0, first:end],
-            weight_sums=self.sums[1, first:end],
-            scores=self.sums[2, first:end],
-            phases=self.phases,
-        )
-
-
 def measure(workload: Workload, rounds: int, threads: int) -> None:
     """Measure one workload and print its phases."""
-    side = PhaseSide(Problem(workload))
+    side = CulpaSide(Problem(workload))
     names = list(_core.phase_names())
     side.run(2)
     began = time.perf_counter()
@@ -63,7 +45,7 @@ def measure(workload: Workload, rounds: int, threads: int) -> None:
     for i in range(rounds):
         peaks.append(_core.measure_peak(threads=threads, rounds=3))
         for phases in (None, spent[i]):
-            side.phases = phases
+            side.options = {} if phases is None else {"phases": phases}
             side.reset()
             side.run(max(1, steps // 5))
             spent[i] = 0

@@ -70,14 +70,10 @@ def torch_side(net: NumpyNet, threads: int) -> Predict:
     """Return PyTorch's."""
     import torch
 
+    from culpa.bench.sides.torch_side import make_network
+
     torch.set_num_threads(threads)
-    layers: list[Any] = []
-    for weight, bias in zip(net.weights, net.biases, strict=True):
-        layer = torch.nn.Linear(*weight.shape)
-        layer.weight.data = torch.from_numpy(weight.T.copy())
-        layer.bias.data = torch.from_numpy(bias.copy())
-        layers += [layer, torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers[:-1])
+    model = make_network(net.weights, net.biases)
 
     def predict(X: NDArray[np.float32]) -> NDArray[np.int64]:
         with torch.inference_mode():

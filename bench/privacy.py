@@ -26,27 +26,12 @@ ROUND_SECONDS = 0.1
 CLIP = 1.0
 
 
-class PrivateSide(CulpaSide):
-    """Steps of culpa with each example's gradient clipped, and noise in their sum."""
-
-    def __init__(self, problem: Problem, noise: float) -> None:
-        super().__init__(problem)
-        self.noise = noise
-
-    def _job(self, first: int, end: int) -> _core.Job:
-        end = min(end, self.workload.batches)
-        return _core.Job(
-            self.examples,
-            offsets=self.offsets[first : end + 1],
-            learning_rates=self.rates[first:end],
-            losses=self.sums[0, first:end],
-            weight_sums=self.sums[1, first:end],
-            scores=self.sums[2, first:end],
-            example_clip=CLIP,
-            noise=self.noise,
-            divisor=float(self.workload.batch),
-            noise_seed=1,
-        )
+def private_side(problem: Problem, noise: float) -> CulpaSide:
+    """Return steps of culpa with each example's gradient clipped, and noise in their sum."""
+    side = CulpaSide(problem)
+    divisor = float(problem.workload.batch)
+    side.options = {"example_clip": CLIP, "noise": noise, "divisor": divisor, "noise_seed": 1}
+    return side
 
 
 def opacus_sides(problem: Problem) -> dict[str, Callable[[int], Any]]:
@@ -93,8 +78,8 @@ def measure(workload: Workload, rounds: int, threads: int) -> None:
     problem = Problem(workload)
     sides: dict[str, Callable[[int], Any]] = {
         "plain": CulpaSide(problem).run,
-        "clipped": PrivateSide(problem, 0.0).run,
-        "private": PrivateSide(problem, CLIP).run,
+        "clipped": private_side(problem, 0.0).run,
+        "private": private_side(problem, CLIP).run,
         **opacus_sides(problem),
     }
     steps: dict[str, int] = {}

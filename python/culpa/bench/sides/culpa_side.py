@@ -25,6 +25,7 @@ class CulpaSide:
 
     def __init__(self, problem: Problem) -> None:
         self.workload = problem.workload
+        self.options: dict[str, Any] = {}  # more that the core's Job is told
         model = make_model(self.workload.shape)
         model.load_state_dict(
             {f"dense_{i}.weight": weight for i, weight in enumerate(problem.weights)}
@@ -72,6 +73,7 @@ class CulpaSide:
             losses=self.sums[0, first:end],
             weight_sums=self.sums[1, first:end],
             scores=self.sums[2, first:end],
+            **self.options,
         )
 
     def losses(self, count: int) -> Sequence[float]:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 import culpa
 from culpa.bench.workloads import LEARNING_RATE, Problem
+
+
+def make_network(weights: Sequence[Any], biases: Sequence[Any]) -> nn.Sequential:
+    """Return PyTorch's network of these weights (inputs, outputs) and biases, relu in between."""
+    layers: list[nn.Module] = []
+    for weight, bias in zip(weights, biases, strict=True):
+        dense = nn.Linear(*weight.shape)
+        with torch.no_grad():
+            dense.weight.copy_(torch.from_numpy(weight.T))
+            dense.bias.copy_(torch.from_numpy(bias))
+        layers += [dense, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
 
 
 class TorchSide:
@@ -24,14 +37,7 @@ class TorchSide:
 
     def reset(self) -> None:
         """Begin afresh."""
-        layers: list[nn.Module] = []
-        for weight, bias in zip(self.problem.weights, self.problem.biases, strict=True):
-            dense = nn.Linear(*weight.shape)
-            with torch.no_grad():
-                dense.weight.copy_(torch.from_numpy(weight.T))
-                dense.bias.copy_(torch.from_numpy(bias))
-            layers += [dense, nn.ReLU()]
-        self.model = nn.Sequential(*layers[:-1])
+        self.model = make_network(self.problem.weights, self.problem.biases)
         self.optimizer = torch.optim.Adam(self.model.parameters(), LEARNING_RATE, fused=True)
         self.at = 0
         self._losses = [torch.zeros(())] * self.workload.batches
