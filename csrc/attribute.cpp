@@ -319,18 +319,7 @@ AttributeResult attribute(const Model<T> &model, const AttributeJob &job,
   if (blocks > 1) // a step costs about three guesses: forward, back, and what lies between
     plan = make_plan(network, rows * 3 * steps, Walk::predict, std::min(threads, blocks));
 
-  const Layer &first = network.layers.front();
-  Buffer<T> first_weights(first.outputs * panels(first.inputs, panel) * panel);
-  {
-    Buffer<T> forward_copy(first.inputs * panels(first.outputs, panel) * panel); // not wanted
-    active<T>().pack({model.parameters.values.data() + first.weight,
-                      first.inputs,
-                      first.outputs,
-                      {0, first.inputs},
-                      {0, first.outputs},
-                      forward_copy.data(),
-                      first_weights.data()});
-  }
+  const Buffer<T> first_weights = model.parameters.transposed_first(network.layers.front());
   std::vector<AttributeSpace<T>> spaces;
   spaces.reserve(plan.threads);
   for (std::size_t i = 0; i < plan.threads; ++i)

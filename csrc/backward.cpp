@@ -66,29 +66,32 @@ void backward(const Network &network, const Parameters<T> &parameters, Workspace
   }
 }
 
-template <class T>
-void weigh(const Network &network, Workspace<T> &space, const Block &block, const Crew &crew) {
+template <class T> void scale_row(const Workspace<T> &space, std::size_t row, T factor) {
+  const auto panel = active<T>().panel;
+  for (const Matrix<T> &delta : space.delta)
+    for (std::size_t p = 0; p < panels(delta.columns, panel); ++p) {
+      T *values = delta.data + p * delta.stride + row * panel;
+      for (std::size_t i = 0; i < panel; ++i)
+        values[i] *= factor;
+    }
+}
+
+template <class T> void weigh(Workspace<T> &space, const Block &block, const Crew &crew) {
   if (!block.examples.weights)
     return;
-  const auto panel = active<T>().panel;
   const Range mine = crew.share({0, block.rows()});
   for (std::size_t r = mine.begin; r < mine.end; ++r) {
     const auto weight = static_cast<T>(block.examples.weight(block.positions.begin + r));
-    if (weight == T(1))
-      continue;
-    for (std::size_t l = 0; l < network.layers.size(); ++l)
-      for (std::size_t p = 0; p < panels(network.layers[l].outputs, panel); ++p) {
-        T *row = space.delta[l].data + p * space.delta[l].stride + r * panel;
-        for (std::size_t i = 0; i < panel; ++i)
-          row[i] *= weight;
-      }
+    if (weight != T(1))
+      scale_row(space, r, weight);
   }
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \
   template void backward(const Network &, const Parameters<T> &, Workspace<T> &, const Block &,    \
                          const Crew &, Schedule, const Matrix<T> *, const T *);                    \
-  template void weigh(const Network &, Workspace<T> &, const Block &, const Crew &);
+  template void scale_row(const Workspace<T> &, std::size_t, T);                                   \
+  template void weigh(Workspace<T> &, const Block &, const Crew &);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

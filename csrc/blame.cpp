@@ -18,25 +18,6 @@ template <class T> void unpack(Matrix<T> from, Range rows, T scale, T *to) {
       to[j] = from.data[j / panel * from.stride + r * panel + j % panel] * scale;
 }
 
-template <class T> double row_squares(Matrix<T> matrix, std::size_t row) {
-  const auto panel = active<T>().panel;
-  double total = 0;
-  for (std::size_t j = 0; j < matrix.columns; j += panel)
-    total += active<T>().sum_of_squares(matrix.data + j / panel * matrix.stride + row * panel,
-                                        std::min(panel, matrix.columns - j));
-  return total;
-}
-
-// ||g_i||^2 = sum over layers of ||delta_i||^2 (||h_i||^2 + 1): the gradient of an example's
-// weights is an outer product (Goodfellow 2015, "Efficient per-example gradient computations").
-template <class T>
-double gradient_norm(const Network &network, const Workspace<T> &space, std::size_t row) {
-  double total = 0;
-  for (std::size_t l = 0; l < network.layers.size(); ++l)
-    total += row_squares(space.delta[l], row) * (row_squares(space.hidden[l], row) + 1);
-  return std::sqrt(total);
-}
-
 } // namespace
 
 template <class T>
@@ -49,22 +30,12 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
   Workspace<T> space(network, height, plan.threads, out.gradient != nullptr);
 
   // The inputs' error signals need what training does without: the first weights transposed.
-  const Layer &first = network.layers.front();
-  Buffer<T> forward_copy, first_weights, input_storage;
+  Buffer<T> first_weights, input_storage;
   Matrix<T> input_delta{nullptr, space.hidden[0].stride, network.inputs()};
   if (out.inputs) {
-    const std::size_t down = panels(first.inputs, panel), across = panels(first.outputs, panel);
-    forward_copy = Buffer<T>(first.inputs * across * panel);
-    first_weights = Buffer<T>(first.outputs * down * panel);
-    input_storage = Buffer<T>(down * input_delta.stride);
+    first_weights = model.parameters.transposed_first(network.layers.front());
+    input_storage = Buffer<T>(panels(network.inputs(), panel) * input_delta.stride);
     input_delta.data = input_storage.data();
-    active<T>().pack({model.parameters.values.data() + first.weight,
-                      first.inputs,
-                      first.outputs,
-                      {0, first.inputs},
-                      {0, first.outputs},
-                      forward_copy.data(),
-                      first_weights.data()});
   }
 
   double weights = 0;
@@ -89,14 +60,16 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
       if (out.inputs)
         unpack(input_delta, mine, static_cast<T>(network.input_scale),
                out.inputs + (begin + mine.begin) * network.inputs());
+      if (out.examples)
+        square_norms(network, space, mine);
       for (std::size_t r = mine.begin; r < mine.end; ++r) {
         if (out.losses)
           out.losses[begin + r] = space.losses[r];
         if (out.examples)
-          out.examples[begin + r] = gradient_norm(network, space, r);
+          out.examples[begin + r] = std::sqrt(space.example_squares[r]);
       }
       if (out.gradient)
-        weigh(network, space, block, crew);
+        weigh(space, block, crew);
       if (crew.index == 0 && interrupt.requested && interrupt.requested(interrupt.context))
         stop = true;
       crew.wait();

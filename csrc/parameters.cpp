@@ -41,6 +41,19 @@ template <class T> void Parameters<T>::repack_all(const Network &network) {
   }
 }
 
+template <class T> Buffer<T> Parameters<T>::transposed_first(const Layer &first) const {
+  const auto &k = kernels::active<T>();
+  Buffer<T> backward(first.outputs * panels(first.inputs, k.panel) * k.panel);
+  k.pack({values.data() + first.weight,
+          first.inputs,
+          first.outputs,
+          {0, first.inputs},
+          {0, first.outputs},
+          nullptr,
+          backward.data()});
+  return backward;
+}
+
 template <class T> void Moments<T>::reset(const Network &network, const Optimizer &optimizer) {
   const bool has_first = optimizer.rule == Rule::adam || optimizer.momentum != 0;
   const bool has_second = optimizer.rule != Rule::sgd;

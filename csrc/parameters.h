@@ -20,6 +20,9 @@ template <class T> struct Parameters {
   void repack_bias(const Layer &layer, std::size_t index);
   void repack_all(const Network &network);
 
+  // The first layer's weights transposed, for those who ask about the inputs.
+  Buffer<T> transposed_first(const Layer &first) const;
+
   Buffer<T> values;
   struct Copies {
     std::size_t forward, bias, backward; // offsets into `packed`

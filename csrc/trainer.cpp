@@ -113,7 +113,7 @@ bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspa
     backward(network, parameters, space, block, crew, schedule);
     if (schedule == Schedule::columns)
       crew.wait(); // weigh() reads whole rows
-    weigh(network, space, block, crew);
+    weigh(space, block, crew);
     if (example_clip > 0)
       clip_examples(network, space, block, crew, example_clip);
     crew.enter(Phase::rest);

@@ -101,8 +101,12 @@ void backward(const Network &network, const Parameters<T> &parameters, Workspace
               const Matrix<T> *input_delta = nullptr, const T *first_weights = nullptr);
 
 // Each row's error signals times its weight, where the examples have weights.
-template <class T>
-void weigh(const Network &network, Workspace<T> &space, const Block &block, const Crew &crew);
+template <class T> void weigh(Workspace<T> &space, const Block &block, const Crew &crew);
+// One row's, times a factor.
+template <class T> void scale_row(const Workspace<T> &space, std::size_t row, T factor);
+
+// The squared norms of these rows' own gradients, into example_squares.
+template <class T> void square_norms(const Network &network, Workspace<T> &space, Range rows);
 
 // Each row's error signals times min(1, limit / the norm of its gradient): private training.
 template <class T>

@@ -45,7 +45,7 @@ template <class T> struct Workspace {
   std::vector<Matrix<T>> delta;  // delta[l]: the error signals dL_i/dz of layer l
   std::vector<Unit> units;
   Buffer<double> losses, scores;                 // per row of the block
-  Buffer<double> example_squares, layer_squares; // the same, of private training
+  Buffer<double> example_squares, layer_squares; // the same: see square_norms
   Buffer<std::int32_t> labels;
   Buffer<T> targets;
   std::vector<RowBuffer<T>> row_buffers; // per thread

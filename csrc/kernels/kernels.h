@@ -84,7 +84,7 @@ template <class T> struct Pack {
   const T *w; // (inputs, outputs), row-major
   std::size_t n_inputs, n_outputs;
   Range inputs, outputs; // both begin at a whole panel
-  T *forward;            // panels of w
+  T *forward;            // panels of w; nullptr: not wanted
   T *backward;           // panels of w transposed; nullptr: not wanted
 };
 
