@@ -304,7 +304,6 @@ template <class T>
 AttributeResult attribute(const Model<T> &model, const AttributeJob &job,
                           const AttributeOut<T> &out, std::size_t threads, Interrupt interrupt) {
   const Network &network = model.network;
-  const auto panel = active<T>().panel;
   const std::size_t rows = job.x.rows, most = rows_at_once(network, sizeof(T));
   if (rows == 0)
     return {};
