@@ -10,12 +10,14 @@
 (360, 100)
 """
 
-from culpa import datasets
+from culpa import datasets, plots
 from culpa._core import set_num_threads as _set_num_threads
 from culpa.attribution import Attribution
 from culpa.blame import Blame
 from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.config import show_config
+from culpa.diagnosis import Diagnosis, diagnose
+from culpa.healthcheck import HealthCheck
 from culpa.layers import Activation, Dense, Dropout
 from culpa.losses import (
     MAE,
@@ -54,10 +56,12 @@ __all__ = [
     "Cosine",
     "CrossEntropy",
     "Dense",
+    "Diagnosis",
     "DivergedError",
     "Dropout",
     "EarlyStopping",
     "ExponentialDecay",
+    "HealthCheck",
     "History",
     "Huber",
     "OneCycle",
@@ -69,9 +73,11 @@ __all__ = [
     "Sequential",
     "StepDecay",
     "datasets",
+    "diagnose",
     "fit_many",
     "get_num_threads",
     "load",
+    "plots",
     "set_num_threads",
     "show_config",
 ]

@@ -1,0 +1,3 @@
+"""x."""
+
+network = None
