@@ -226,7 +226,7 @@ def test_a_regression_that_is_learned_is_healthy() -> None:
 def test_dead_layer(activation: str) -> None:
     model = net((20, activation), (8, "relu"), (10, "identity"))
     model.layers[0].bias = np.full(20, -100.0)
-    model.layers[1].bias = np.ones(8)
+    model.layers[1].bias = np.full(8, 20.0)
     found = culpa.diagnose(model, X, Y)
     dead = only(found, "dead_nodes")
     assert (dead.layer, dead.value) == ("dense_0", 1.0)

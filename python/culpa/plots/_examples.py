@@ -1,0 +1,232 @@
+"""The examples that are most to blame, with label and guess."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from culpa import _checks, blame, data
+from culpa.model import Sequential
+from culpa.plots import _style
+from culpa.plots._inputs import draw_image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["examples"]
+
+Array = NDArray[Any]
+
+
+def examples(
+    ranking: blame.Blame | Iterable[int],
+    X: ArrayLike,
+    y: ArrayLike,
+    guesses: Sequential | ArrayLike | None = None,
+    *,
+    k: int = 20,
+    shape: Sequence[int] | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Figure:
+    """Draw the examples that are most to blame, with label and guess.
+
+    With `shape` it is a gallery of images; without, a bar for each example, as long as its
+    gradient's norm (or its loss).
+
+    Parameters
+    ----------
+    ranking : Blame, or rows of X in order
+        From ``model.blame`` with ``"examples"`` or ``"losses"``; or row indices, the most
+        suspicious first, such as ``culpa.find_label_errors`` gives.
+    X, y : array_like
+        The examples and their labels, (n, inputs) and (n,), or (n, classes) of probabilities.
+    guesses : Sequential or array_like (n,), optional
+        The model, which guesses the examples drawn, or its guesses.
+    k : int, default 20
+        How many examples.
+    shape : (rows, columns) or (rows, columns, 3), optional
+        Shape of an example's image.
+    class_names : sequence of str, optional
+        A name per class.
+
+    Returns
+    -------
+    matplotlib Figure
+
+    Raises
+    ------
+    ImportError
+        Where matplotlib is not installed.
+    ValueError, TypeError
+        Where an argument is not as described.
+
+    Examples
+    --------
+    >>> import culpa
+    >>> X, y, _, _ = culpa.datasets.digits()
+    >>> model = culpa.Sequential(
+    ...     [culpa.Dense(10)], loss="cross_entropy", input_size=64, input_scale=1 / 16)
+    >>> blame = model.blame(X, y, want=("losses", "examples"))
+    >>> figure = culpa.plots.examples(blame, X, y, model, k=6, shape=(8, 8))
+    >>> len(figure.axes)
+    6
+    """
+    k = _checks.integer("k", k, 1)
+    x = data.check_x(X, None, "float64", finite=False)
+    labels = data.as_array("y", y)
+    if labels.ndim == 0 or len(labels) != len(x):
+        got = "a single number" if labels.ndim == 0 else f"{len(labels)}"
+        raise ValueError(f"y: expected one entry for each of the {len(x)} rows of X, got {got}")
+    rows, scores, measure = _ranked(ranking, len(x), k)
+    sizes = None if shape is None else _style.image_shape(shape, x.shape[1])
+    said = _guesses(guesses, x, rows)
+    captions = [
+        _caption(labels[row], None if said is None else said[i], class_names)
+        for i, row in enumerate(rows)
+    ]
+    if sizes is None:
+        return _bars(rows, scores, measure, captions)
+    return _gallery(x, rows, captions, sizes)
+
+
+def _ranked(ranking: Any, n: int, k: int) -> tuple[NDArray[np.int64], Array | None, str]:
+    """Return at most k rows, the most suspicious first, their scores, and what these are."""
+    if isinstance(ranking, blame.Blame):
+        top = ranking.top_examples(k)
+        by_norm = top[0].gradient_norm is not None
+        scores = np.array([who.gradient_norm if by_norm else who.loss for who in top], np.float64)
+        rows = np.array([who.example for who in top])
+        measure = "norm of the example's gradient" if by_norm else "loss"
+        if len(ranking._scores()["gradient_norm" if by_norm else "loss"]) != n:
+            raise ValueError(
+                f"X: expected the examples that ranking is of, got {n} rows; pass the X of blame"
+            )
+        return rows, scores, measure
+    for name in ("indices", "rows", "examples"):  # what an answer may call its rows
+        if hasattr(ranking, name):
+            ranking = getattr(ranking, name)
+            break
+    given = data.as_array("ranking", ranking)
+    if given.ndim != 1 or given.dtype.kind not in "iu" or given.size == 0:
+        raise TypeError(
+            "ranking: expected what model.blame gave, or row indices in order, got "
+            f"{_checks.describe(given)}; numpy.argsort(-scores) makes them of scores"
+        )
+    if given.min() < 0 or given.max() >= n:
+        raise ValueError(
+            f"ranking: expected rows of X, 0 to {n - 1}, got {given.min()} to {given.max()}"
+        )
+    return given[:k].astype(np.int64), None, ""
+
+
+def _guesses(given: Any, x: Array, rows: NDArray[np.int64]) -> Array | None:
+    """Return the guesses of these rows, None for none."""
+    if given is None:
+        return None
+    if isinstance(given, Sequential):
+        return given.predict(x[rows])
+    array = data.as_array("guesses", given)
+    if array.ndim == 0 or len(array) != len(x):
+        raise ValueError(
+            f"guesses: expected a model, or a guess for each of the {len(x)} rows of X, got "
+            f"{_checks.describe(array)}"
+        )
+    return array[rows]
+
+
+def _caption(label: Any, guess: Any, names: Sequence[str] | None) -> tuple[str, str | None, bool]:
+    """Return label and guess as text, and whether they agree."""
+    meant = _as_text(label, names)
+    if guess is None:
+        return meant, None, True
+    said = _as_text(guess, names)
+    return meant, said, meant == said
+
+
+def _as_text(value: Any, names: Sequence[str] | None) -> str:
+    value = np.asarray(value)
+    if value.ndim:  # probabilities of the classes
+        value = value.argmax()
+    if value.dtype.kind in "iub" and names is not None:
+        index = int(value)
+        if not 0 <= index < len(names):
+            raise ValueError(
+                f"class_names: expected a name for class {index} too, got {len(names)} names"
+            )
+        return _style.shorten(str(names[index]), 16)
+    return f"{value.item():.4g}" if value.dtype.kind == "f" else str(value.item())
+
+
+def _gallery(
+    x: Array,
+    rows: NDArray[np.int64],
+    captions: list[tuple[str, str | None, bool]],
+    shape: tuple[int, ...],
+) -> Figure:
+    plt = _style.matplotlib()
+    across = min(len(rows), 5 if len(rows) <= 10 else 7)
+    down = -(-len(rows) // across)
+    tall = min(max(shape[0] / shape[1], 0.4), 2.5)
+    figure, grid = plt.subplots(
+        down,
+        across,
+        figsize=(max(1.3 * across, 3.6), (1.2 * tall + 0.55) * down + 0.55),
+        layout="constrained",
+        squeeze=False,
+    )
+    for ax in grid.flat[len(rows) :]:
+        ax.remove()
+    for ax, row, (meant, said, right) in zip(grid.flat, rows, captions, strict=False):
+        draw_image(ax, x[row], shape)
+        ax.set_title(
+            f"label {meant}" + ("" if said is None else f"\nguess {said}"),
+            fontsize=_style.SMALL,
+            color=_style.QUIET if right else _style.INK,
+            parse_math=False,
+        )
+        ax.set_xlabel(f"row {row:,}", fontsize=6.5, color=_style.QUIET, labelpad=2)
+    figure.suptitle("Most to blame", x=0.01, ha="left", fontsize=_style.TITLE, color=_style.INK)
+    return figure  # type: ignore[no-any-return]
+
+
+def _bars(
+    rows: NDArray[np.int64],
+    scores: Array | None,
+    measure: str,
+    captions: list[tuple[str, str | None, bool]],
+) -> Figure:
+    ax = _style.axes(None, 7.0, 0.27 * len(rows) + 1.2)
+    heights = np.arange(len(rows))
+    names = [
+        f"row {row:,}: label {meant}" + ("" if said is None else f", guess {said}")
+        for row, (meant, said, _) in zip(rows, captions, strict=True)
+    ]
+    if scores is None:  # only an order is known
+        ax.scatter(np.zeros(len(rows)), heights, s=14, color="#c8553d")
+        ax.set_xlim(-0.05, 1.0)
+    else:
+        finite = np.where(np.isfinite(scores), scores, 0.0)
+        ax.barh(heights, finite, height=0.72, color="#c8553d")
+        for height, length, score in zip(heights, finite, scores, strict=True):
+            ax.annotate(
+                f"{score:.3g}",
+                (length, height),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=_style.SMALL,
+                color=_style.QUIET,
+            )
+        ax.set_xlim(0.0, 1.15 * _style.largest_size(finite))
+        ax.set_xlabel(measure, fontsize=_style.SMALL, color=_style.QUIET, loc="left")
+    ax.set_yticks(heights, names, fontsize=_style.TEXT, color=_style.INK, parse_math=False)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xticks([])
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.set_title("Most to blame", loc="left", fontsize=_style.TITLE, color=_style.INK)
+    return ax.figure  # type: ignore[return-value]
