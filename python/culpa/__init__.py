@@ -10,7 +10,10 @@
 (360, 100)
 """
 
-from culpa import datasets, plots
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from culpa import datasets
 from culpa._core import set_num_threads as _set_num_threads
 from culpa.attribution import Attribution
 from culpa.blame import Blame
@@ -36,6 +39,9 @@ from culpa.serialization import load
 from culpa.threads import default_threads as _default_threads
 from culpa.threads import get_num_threads, set_num_threads
 from culpa.training import DivergedError
+
+if TYPE_CHECKING:
+    from culpa import plots
 
 __version__ = "0.1.0"
 
@@ -81,3 +87,10 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``culpa.plots`` where it is first used."""
+    if name == "plots":
+        return importlib.import_module("culpa.plots")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

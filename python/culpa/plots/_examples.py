@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 
 def examples(
-    ranking: blame.Blame | Iterable[int],
+    ranking: Any,
     X: ArrayLike,
     y: ArrayLike,
     guesses: Sequential | ArrayLike | None = None,
@@ -38,13 +38,14 @@ def examples(
 
     Parameters
     ----------
-    ranking : Blame, or rows of X in order
-        From ``model.blame`` with ``"examples"`` or ``"losses"``; or row indices, the most
-        suspicious first, such as ``culpa.find_label_errors`` gives.
+    ranking : Blame, label errors, or rows of X in order
+        From ``model.blame`` with ``"examples"`` or ``"losses"``, or from
+        ``culpa.find_label_errors``; or row indices, the most suspicious first.
     X, y : array_like
         The examples and their labels, (n, inputs) and (n,), or (n, classes) of probabilities.
     guesses : Sequential or array_like (n,), optional
-        The model, which guesses the examples drawn, or its guesses.
+        The model, which guesses the examples drawn, or its guesses; by default those that label
+        errors bring.
     k : int, default 20
         How many examples.
     shape : (rows, columns) or (rows, columns, 3), optional
@@ -76,50 +77,65 @@ def examples(
     """
     k = _checks.integer("k", k, 1)
     x = data.check_x(X, None, "float64", finite=False)
-    labels = data.as_array("y", y)
+    labels = np.asarray(y)  # strings, too
     if labels.ndim == 0 or len(labels) != len(x):
         got = "a single number" if labels.ndim == 0 else f"{len(labels)}"
         raise ValueError(f"y: expected one entry for each of the {len(x)} rows of X, got {got}")
-    rows, scores, measure = _ranked(ranking, len(x), k)
+    ranked = _ranked(ranking, len(x), k)
+    rows = ranked.rows
     sizes = None if shape is None else _style.image_shape(shape, x.shape[1])
-    said = _guesses(guesses, x, rows)
+    said = _guesses(ranked.guesses if guesses is None else guesses, x, rows)
     captions = [
         _caption(labels[row], None if said is None else said[i], class_names)
         for i, row in enumerate(rows)
     ]
     if sizes is None:
-        return _bars(rows, scores, measure, captions)
+        return _bars(ranked, captions)
     return _gallery(x, rows, captions, sizes)
 
 
-def _ranked(ranking: Any, n: int, k: int) -> tuple[NDArray[np.int64], Array | None, str]:
-    """Return at most k rows, the most suspicious first, their scores, and what these are."""
+class Ranked(NamedTuple):
+    """The rows to draw, the most suspicious first."""
+
+    rows: NDArray[np.int64]
+    scores: Array | None  # (rows,), None where only an order is known
+    measure: str
+    guesses: Any = None  # (n,), where the ranking brings them
+
+
+def _ranked(ranking: Any, n: int, k: int) -> Ranked:
     if isinstance(ranking, blame.Blame):
         top = ranking.top_examples(k)
         by_norm = top[0].gradient_norm is not None
         scores = np.array([who.gradient_norm if by_norm else who.loss for who in top], np.float64)
-        rows = np.array([who.example for who in top])
+        _same_length(ranking._rows, n)
         measure = "norm of the example's gradient" if by_norm else "loss"
-        if len(ranking._scores()["gradient_norm" if by_norm else "loss"]) != n:
-            raise ValueError(
-                f"X: expected the examples that ranking is of, got {n} rows; pass the X of blame"
-            )
-        return rows, scores, measure
-    for name in ("indices", "rows", "examples"):  # what an answer may call its rows
-        if hasattr(ranking, name):
-            ranking = getattr(ranking, name)
-            break
+        return Ranked(np.array([who.example for who in top]), scores, measure)
+    if hasattr(ranking, "ranking") and hasattr(ranking, "scores"):  # find_label_errors
+        rows = np.asarray(ranking.ranking)[:k]
+        _same_length(len(ranking.scores), n)
+        return Ranked(
+            rows, np.asarray(ranking.scores)[rows], "suspicion", getattr(ranking, "guesses", None)
+        )
     given = data.as_array("ranking", ranking)
     if given.ndim != 1 or given.dtype.kind not in "iu" or given.size == 0:
         raise TypeError(
-            "ranking: expected what model.blame gave, or row indices in order, got "
-            f"{_checks.describe(given)}; numpy.argsort(-scores) makes them of scores"
+            "ranking: expected what model.blame or culpa.find_label_errors gave, or row indices "
+            f"in order, got {_checks.describe(given)}; numpy.argsort(-scores) makes them of scores"
         )
     if given.min() < 0 or given.max() >= n:
         raise ValueError(
             f"ranking: expected rows of X, 0 to {n - 1}, got {given.min()} to {given.max()}"
         )
-    return given[:k].astype(np.int64), None, ""
+    return Ranked(given[:k].astype(np.int64), None, "")
+
+
+def _same_length(rows: int, n: int) -> None:
+    if rows != n:
+        raise ValueError(
+            f"X: expected the {rows} examples that ranking is of, got {n} rows; pass the X that "
+            "it was made from"
+        )
 
 
 def _guesses(given: Any, x: Array, rows: NDArray[np.int64]) -> Array | None:
@@ -128,7 +144,7 @@ def _guesses(given: Any, x: Array, rows: NDArray[np.int64]) -> Array | None:
         return None
     if isinstance(given, Sequential):
         return given.predict(x[rows])
-    array = data.as_array("guesses", given)
+    array = np.asarray(given)
     if array.ndim == 0 or len(array) != len(x):
         raise ValueError(
             f"guesses: expected a model, or a guess for each of the {len(x)} rows of X, got "
@@ -156,8 +172,8 @@ def _as_text(value: Any, names: Sequence[str] | None) -> str:
             raise ValueError(
                 f"class_names: expected a name for class {index} too, got {len(names)} names"
             )
-        return _style.shorten(str(names[index]), 16)
-    return f"{value.item():.4g}" if value.dtype.kind == "f" else str(value.item())
+        return _style.shorten(names[index], 16)
+    return _style.number(value) if value.dtype.kind == "f" else _style.shorten(value.item(), 16)
 
 
 def _gallery(
@@ -167,7 +183,9 @@ def _gallery(
     shape: tuple[int, ...],
 ) -> Figure:
     plt = _style.matplotlib()
-    across = min(len(rows), 5 if len(rows) <= 10 else 7)
+    # As few gaps in the last row as can be, about six beside each other.
+    n = len(rows)
+    across = n if n <= 6 else min((5, 6, 7, 8), key=lambda c: (-n % c, abs(c - 6)))
     down = -(-len(rows) // across)
     tall = min(max(shape[0] / shape[1], 0.4), 2.5)
     figure, grid = plt.subplots(
@@ -188,16 +206,16 @@ def _gallery(
             parse_math=False,
         )
         ax.set_xlabel(f"row {row:,}", fontsize=6.5, color=_style.QUIET, labelpad=2)
-    figure.suptitle("Most to blame", x=0.01, ha="left", fontsize=_style.TITLE, color=_style.INK)
-    return figure  # type: ignore[no-any-return]
+    figure.suptitle(_title(rows), x=0.01, ha="left", fontsize=_style.TITLE, color=_style.INK)
+    return figure
 
 
-def _bars(
-    rows: NDArray[np.int64],
-    scores: Array | None,
-    measure: str,
-    captions: list[tuple[str, str | None, bool]],
-) -> Figure:
+def _title(rows: NDArray[np.int64]) -> str:
+    return f"The {len(rows)} examples most to blame" if len(rows) > 1 else "Most to blame"
+
+
+def _bars(ranked: Ranked, captions: list[tuple[str, str | None, bool]]) -> Figure:
+    rows, scores = ranked.rows, ranked.scores
     ax = _style.axes(None, 7.0, 0.27 * len(rows) + 1.2)
     heights = np.arange(len(rows))
     names = [
@@ -205,14 +223,14 @@ def _bars(
         for row, (meant, said, _) in zip(rows, captions, strict=True)
     ]
     if scores is None:  # only an order is known
-        ax.scatter(np.zeros(len(rows)), heights, s=14, color="#c8553d")
+        ax.scatter(np.zeros(len(rows)), heights, s=14, color=_style.RED)
         ax.set_xlim(-0.05, 1.0)
     else:
         finite = np.where(np.isfinite(scores), scores, 0.0)
-        ax.barh(heights, finite, height=0.72, color="#c8553d")
+        ax.barh(heights, finite, height=0.72, color=_style.RED)
         for height, length, score in zip(heights, finite, scores, strict=True):
             ax.annotate(
-                f"{score:.3g}",
+                _style.number(score),
                 (length, height),
                 xytext=(4, 0),
                 textcoords="offset points",
@@ -221,12 +239,12 @@ def _bars(
                 color=_style.QUIET,
             )
         ax.set_xlim(0.0, 1.15 * _style.largest_size(finite))
-        ax.set_xlabel(measure, fontsize=_style.SMALL, color=_style.QUIET, loc="left")
+        ax.set_xlabel(ranked.measure, fontsize=_style.SMALL, color=_style.QUIET, loc="left")
     ax.set_yticks(heights, names, fontsize=_style.TEXT, color=_style.INK, parse_math=False)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xticks([])
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    ax.set_title("Most to blame", loc="left", fontsize=_style.TITLE, color=_style.INK)
-    return ax.figure  # type: ignore[return-value]
+    ax.set_title(_title(rows), loc="left", fontsize=_style.TITLE, color=_style.INK)
+    return ax.figure

@@ -76,12 +76,12 @@ def inputs(
     ['age', 'income']
     """
     if isinstance(values, blame.Blame):
+        known: Sequence[str] | None = values.feature_names
         table, what = values.inputs, "Blame of the inputs"
-        known = values.feature_names
         ends = ("too low", "too high")
     elif isinstance(values, Attribution):
         table, known, ends = values.values, None, ("lowers it", "raises it")
-        what = "What the inputs did to the output"
+        what = "Effect of the inputs"
     else:
         raise TypeError(
             "values: expected what model.blame or model.attribute gave, got "
@@ -102,7 +102,7 @@ def inputs(
         given = given[row]
     title = f"{what}, example {row}"
     if isinstance(values, Attribution):
-        title = f"{what} {int(values.target[row])}, example {row}"
+        title = f"{what} on output {int(values.target[row])}, example {row}"
     if shape is not None:
         sizes = _style.image_shape(shape, len(signal))
         return _image(signal, given, sizes, title, ends, ax)
@@ -170,14 +170,13 @@ def colour_bar(
     bar = (
         where[0]
         .get_figure()
-        .colorbar(  # type: ignore[union-attr]
-            mappable, ax=where, shrink=0.8, aspect=24, pad=0.03, ticks=ticks
-        )
+        .colorbar(mappable, ax=where, shrink=0.8, aspect=24, pad=0.03, ticks=ticks)
     )
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     labels = [ends[0], "0", ends[1]]
     if most is not None:
-        labels = [f"{ends[0]}\n{-most:.2g}", "0", f"{ends[1]}\n{most:.2g}"]
+        size = _style.number(float(f"{most:.2g}"))
+        labels = [f"{ends[0]}\n\N{MINUS SIGN}{size}", "0", f"{ends[1]}\n{size}"]
     bar.ax.set_yticklabels(labels)
     bar.ax.tick_params(length=0, labelsize=_style.SMALL, labelcolor=_style.QUIET)
 
@@ -195,15 +194,18 @@ def _bars(
     ax = _style.axes(ax, 7.0, 0.27 * len(shown) + 1.35)
     labels = [f"input {i}" if names is None else _style.shorten(names[i]) for i in shown]
     if given is not None:
-        labels = [f"{label} = {given[i]:.4g}" for label, i in zip(labels, shown, strict=True)]
+        labels = [
+            f"{label} = {_style.number(given[i])}" for label, i in zip(labels, shown, strict=True)
+        ]
     heights = np.arange(len(shown))
     lengths = signal[shown]
     most = _style.largest_size(lengths)
-    red, blue = "#c8553d", "#3a7fb9"
-    ax.barh(heights, lengths, height=0.72, color=[red if v > 0 else blue for v in lengths])
-    for height, value in zip(heights, lengths, strict=True):
+    colours = [_style.RED if v > 0 else _style.BLUE for v in lengths]
+    ax.barh(heights, lengths, height=0.72, color=colours)
+    texts = [_style.number(value) for value in lengths]
+    for height, value, text in zip(heights, lengths, texts, strict=True):
         ax.annotate(
-            f"{value:.3g}",
+            text,
             (value if np.isfinite(value) else 0.0, height),
             xytext=(4 if not value < 0 else -4, 0),
             textcoords="offset points",
@@ -214,10 +216,11 @@ def _bars(
         )
     ax.set_yticks(heights, labels, fontsize=_style.TEXT, color=_style.INK, parse_math=False)
     ax.set_ylim(len(shown) - 0.4, -0.6)
-    low = 1.22 * most if (lengths < 0).any() else 0.02 * most
-    high = 1.22 * most if (lengths > 0).any() else 0.02 * most
-    if not lengths.any():
-        low = high = most
+    both = (lengths < 0).any() and not (lengths < 0).all()
+    room = (5.0 * max(map(len, texts)) + 8.0) / 300.0  # of the axes' width, for the numbers
+    beyond = most * (1.0 + (2.0 * room / (1.0 - 2.0 * room) if both else room / (1.0 - room)))
+    low = beyond if (lengths < 0).any() else 0.02 * most
+    high = beyond if not (lengths < 0).all() else 0.02 * most
     ax.set_xlim(-low, high)
     ax.axvline(0.0, color=_style.PALE, linewidth=1.0, zorder=0)
     ax.set_xticks([])

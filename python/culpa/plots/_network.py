@@ -117,12 +117,12 @@ def network(
     columns = [_input_column(answer.inputs[0], np.asarray(one[0]), names, most)]
     for i, layer in enumerate(answer.layers):
         last = i == len(answer.layers) - 1
-        labels = _output_labels(model, one, classes) if last else None
+        labels = _output_labels(model, one, truth, classes) if last else None
         columns.append(_layer_column(layer, answer.nodes[i][0], labels, most))
 
     tallest = max(len(column.nodes) for column in columns)
     width = 2.2 * len(columns) + (2.4 if names else 1.4)
-    ax = _style.axes(ax, width, max(3.4, 0.36 * tallest + 1.9))
+    ax = _style.axes(ax, width, max(2.6, 0.36 * tallest + 1.9))
     for i, gradient in enumerate(answer.weights):
         _draw_connections(ax, i, columns[i], columns[i + 1], gradient, connections)
     drawn = [_draw_column(ax, i, column, tallest) for i, column in enumerate(columns)]
@@ -132,12 +132,19 @@ def network(
     ax.set_xlim(-0.9 if names else -0.55, len(columns) - 1 + 0.75)
     guess = _guess(model, one, truth, classes)
     ax.set_title(
-        f"Example {row}: {guess} (loss {answer.losses[0]:.3g})",
+        f"Example {row}: {guess} (loss {_style.number(answer.losses[0])})",
         loc="left",
         fontsize=_style.TITLE,
         color=_style.INK,
-        pad=10,
+        pad=14,
         parse_math=False,
+    )
+    ax.set_xlabel(
+        "Red: a lower value would have lowered the loss, blue: a higher one. "
+        "Lines: the weights with the largest gradients.",
+        fontsize=_style.SMALL,
+        color=_style.QUIET,
+        loc="left",
     )
     colour_bar(drawn[-1], [ax], ("too low", "too high"))
     return ax
@@ -146,7 +153,7 @@ def network(
 def _input_column(signal: Array, x: Array, names: list[str] | None, most: int) -> Column:
     shown = np.sort(blame.largest(signal, most))
     labels = [
-        f"{f'input {i}' if names is None else _style.shorten(names[i], 22)} = {float(x[i]):.4g}"
+        f"{f'input {i}' if names is None else _style.shorten(names[i], 22)} = {_style.number(x[i])}"
         for i in shown
     ]
     return _column("inputs", f"{len(signal):,}", signal, shown, labels)
@@ -155,8 +162,8 @@ def _input_column(signal: Array, x: Array, names: list[str] | None, most: int) -
 def _layer_column(layer: blame.Layer, signal: Array, labels: list[str] | None, most: int) -> Column:
     shown = np.sort(blame.largest(signal, most))
     own = [str(i) for i in shown] if labels is None else [labels[i] for i in shown]
-    kind = "" if layer.activation.name == "identity" else f" {layer.activation.name}"
-    return _column(layer.name, f"{layer.units:,}{kind}", signal, shown, own)
+    kind = "nodes" if layer.activation.name == "identity" else layer.activation.name
+    return _column(layer.name, f"{layer.units:,} {kind}", signal, shown, own)
 
 
 def _column(
@@ -165,10 +172,17 @@ def _column(
     largest = float(np.abs(signal).max(initial=0.0))
     colours = np.asarray(signal[shown], np.float64) / _style.largest_size(signal)
     hidden = len(signal) - len(shown)
-    return Column(title, f"{size}\nat most {largest:.2g}", shown, colours, labels, hidden)
+    return Column(
+        title,
+        f"{size}\nsignals up to {_style.number(float(f'{largest:.2g}'))}",
+        shown,
+        colours,
+        labels,
+        hidden,
+    )
 
 
-def _output_labels(model: Sequential, x: Array, classes: list[str] | None) -> list[str]:
+def _output_labels(model: Sequential, x: Array, y: Array, classes: list[str] | None) -> list[str]:
     """Return what the network said at each output."""
     if model.loss.task == "regression":
         said = np.atleast_2d(model.predict(x))[0]
@@ -176,22 +190,28 @@ def _output_labels(model: Sequential, x: Array, classes: list[str] | None) -> li
     else:
         said = np.atleast_2d(model.predict_proba(x))[0]
         names = classes or [str(i) for i in range(model.output_size)]
-    form = "{:.4g}" if model.loss.task == "regression" else "{:.0%}"
-    return [
-        f"{_style.shorten(name, 18)}  {form.format(float(v))}"
-        for name, v in zip(names, said, strict=True)
+    form = _style.number if model.loss.task == "regression" else "{:.0%}".format
+    texts = [
+        f"{_style.shorten(name, 18)}: {form(float(v))}" for name, v in zip(names, said, strict=True)
     ]
+    if model.loss.task == "classes":
+        texts[_label(y)] += "  \N{LEFTWARDS ARROW} label"
+    return texts
+
+
+def _label(y: Array) -> int:
+    """Return the class that an example has, or has most of."""
+    return int(y[0]) if y.ndim == 1 else int(y[0].argmax())
 
 
 def _guess(model: Sequential, x: Array, y: Array, classes: list[str] | None) -> str:
     guess = model.predict(x)[0]
     if model.loss.task == "classes":
-        truth = int(y[0]) if y.ndim == 1 else int(y[0].argmax())
-        said, meant = (str(k) if classes is None else classes[k] for k in (int(guess), truth))
+        said, meant = (str(k) if classes is None else classes[k] for k in (int(guess), _label(y)))
         said, meant = _style.shorten(said), _style.shorten(meant)
         return f"{said}, and right" if said == meant else f"said {said}, was {meant}"
     if np.size(guess) == 1:
-        return f"said {float(np.ravel(guess)[0]):.4g}, was {float(np.ravel(y)[0]):.4g}"
+        return f"said {_style.number(np.ravel(guess)[0])}, was {_style.number(np.ravel(y)[0])}"
     return f"{np.size(guess)} outputs"
 
 
@@ -244,7 +264,7 @@ def _draw_column(ax: Axes, at: int, column: Column, tallest: int) -> Any:
             textcoords="offset points",
             ha="center" if inside else ("right" if left else "left"),
             va="center",
-            fontsize=6.0 if inside else _style.SMALL,
+            fontsize=6.0 - max(0, len(label) - 3) if inside else _style.SMALL,
             color="white" if inside and abs(colour) > 0.55 else _style.INK,
             zorder=4,
             parse_math=False,

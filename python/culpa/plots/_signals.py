@@ -91,6 +91,7 @@ def signals(health_check: HealthCheck, *, ax: Axes | None = None) -> Axes:
         ax.spines[side].set_color(_style.PALE)
     ax.grid(axis="y", color=_style.PALE, linewidth=0.6, alpha=0.7)
     _whole_epochs(ax, epochs)
+    _plain_powers(ax, shown)
     _label_ends(ax, epochs, shown, list(health_check.layer_names), colours)
     return ax
 
@@ -108,10 +109,29 @@ def _whole_epochs(ax: Axes, epochs: NDArray[np.int64]) -> None:
 
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     if len(epochs) == 1:
-        ax.set_xlim(epochs[0] - 1, epochs[0] + 1)
+        ax.set_xlim(epochs[0] - 0.5, epochs[0] + 0.1)
         ax.set_xticks(epochs)
     else:
         ax.set_xlim(epochs[0], epochs[-1])
+
+
+def _plain_powers(ax: Axes, values: NDArray[np.float64]) -> None:
+    """Write 0.02 rather than 2 x 10^-2, on a scale of at least a factor of 4."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    logs = np.log10(values[np.isfinite(values)]) if np.isfinite(values).any() else np.zeros(1)
+    low, high = float(logs.min()), float(logs.max())
+    margin = max(0.06 * (high - low), (np.log10(4.0) - (high - low)) / 2.0)
+    ax.set_ylim(10.0 ** (low - margin), 10.0 ** (high + margin))
+    decades = high - low + 2.0 * margin
+    subs: tuple[float, ...] = (
+        (1.0, 2.0, 5.0) if decades > 1.0 else (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+    )
+    if decades > 2.5:
+        subs = (1.0,)
+    ax.yaxis.set_major_locator(LogLocator(10.0, subs, numticks=12))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _label_ends(
@@ -124,8 +144,6 @@ def _label_ends(
     """Write each layer's name beside the end of its line, moved apart where they would touch."""
     known = [i for i in range(len(names)) if np.isfinite(values[:, i]).any()]
     if not known:
-        bounds = (1e-3, 1.0)
-        ax.set_ylim(*bounds)
         ax.text(
             0.5,
             0.5,
@@ -137,14 +155,10 @@ def _label_ends(
             fontsize=_style.TEXT,
         )
         return
-    ax.margins(y=0.08)
-    if len(np.unique(values[np.isfinite(values)])) == 1:  # a range of no height
-        middle = float(values[np.isfinite(values)][0])
-        ax.set_ylim(middle / 10, middle * 10)
     lasts = [int(np.flatnonzero(np.isfinite(values[:, i]))[-1]) for i in known]
     ends = np.array([values[last, i] for last, i in zip(lasts, known, strict=True)])
     low, high = np.log10(ax.get_ylim())
-    inches = ax.get_position().height * ax.get_figure().get_size_inches()[1]  # type: ignore[union-attr]
+    inches = ax.get_position().height * ax.get_figure().get_size_inches()[1]
     gap = _style.SMALL * LINE_HEIGHT / 72 / inches
     heights = _spread((np.log10(ends) - low) / (high - low), gap)
     for i, last, end, height in zip(known, lasts, ends, heights, strict=True):

@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
 
-__all__ = ["INK", "PALE", "QUIET", "axes", "bare", "diverging", "matplotlib", "names_of", "shorten"]
 
 INK, QUIET, PALE = "#222222", "#6b6b6b", "#d9d9d9"  # text, secondary text, outlines
+RED, BLUE = "#c8553d", "#3a7fb9"  # of bars: too high, too low
 TITLE, TEXT, SMALL = 11.0, 9.0, 8.0  # points
-PLAIN: dict[str, Any] = {"parse_math": False}  # names with $ stay as they are
 
 
 def matplotlib() -> Any:
@@ -35,7 +34,7 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
     """Return the axes given, or those of a new figure of this size in inches."""
     plt = matplotlib()
     if ax is None:
-        return plt.subplots(figsize=(width, height), layout="constrained")[1]  # type: ignore[no-any-return]
+        return plt.subplots(figsize=(width, height), layout="constrained")[1]
     if not hasattr(ax, "transAxes"):
         raise TypeError(f"ax: expected matplotlib Axes, got {_checks.describe(ax)}")
     return ax
@@ -43,7 +42,7 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
 
 def columns(count: int, width: float, height: float) -> list[Axes]:
     """Return the axes, side by side, of a new figure of this size in inches."""
-    figure, axs = matplotlib().subplots(
+    _, axs = matplotlib().subplots(
         1, count, figsize=(width, height), layout="constrained", squeeze=False
     )
     return list(axs[0])
@@ -74,13 +73,23 @@ def largest_size(values: Any) -> float:
     return most or 1.0
 
 
-def shorten(name: str, most: int = 28) -> str:
+def number(value: Any) -> str:
+    """Return a number with about three digits, without an exponent where it is of common size."""
+    v = float(value)
+    if abs(v) < 1e6 and v == int(v):
+        text = f"{int(v):,}"
+    else:
+        text = f"{v:,.0f}" if 100 <= abs(v) < 1e6 else f"{v:.3g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def shorten(name: Any, most: int = 28) -> str:
     """Return a name of at most so many letters: its ends, which tell names apart."""
-    name = " ".join(str(name).split())  # no line breaks
-    if len(name) <= most:
-        return name
+    text = " ".join(str(name).split())  # no line breaks
+    if len(text) <= most:
+        return text
     head = (most - 1) * 2 // 3
-    return f"{name[:head]}…{name[len(name) - (most - 1 - head) :]}"
+    return f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
 
 
 def names_of(name: str, given: Sequence[str] | None, count: int) -> list[str] | None:
