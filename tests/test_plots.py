@@ -165,6 +165,8 @@ def test_network_names_its_classes() -> None:
     right = int(np.flatnonzero(MODEL.predict(X_TEST) == Y_TEST)[0])
     ax = culpa.plots.network(MODEL, X_TEST, Y_TEST, right, class_names=classes)
     assert ", and right" in ax.get_title(loc="left")
+    ax = culpa.plots.network(MODEL, X_TEST, Y_TEST, WRONG, class_names=["same"] * 10)
+    assert "said same, was same" in ax.get_title(loc="left")
     one_hot = np.eye(10)[Y_TEST]
     ax = culpa.plots.network(MODEL, X_TEST, one_hot, right)
     assert ", and right" in ax.get_title(loc="left")
@@ -355,6 +357,17 @@ def test_names_of_lines_stay_apart(layers: int, epochs: int) -> None:
     assert_apart(extents(ax, ax.texts))
 
 
+def test_lines_without_room_for_all_names_name_the_first_and_the_last() -> None:
+    check = checked(*[(4, "tanh")] * 40, (10, "identity"), epochs=2)
+    _, ax = plt.subplots(figsize=(4, 2), layout="constrained")
+    culpa.plots.signals(check, ax=ax)
+    names = [text.get_text() for text in ax.texts]
+    assert len(ax.lines) == 41
+    assert (names[0], names[-1]) == ("dense_0", "dense_40")
+    assert 5 < len(names) < 25
+    assert_apart(extents(ax, ax.texts))
+
+
 def test_signals_that_are_zero_or_alike() -> None:
     check = checked((4, "relu"), (10, "identity"), epochs=2)
     row = check.diagnoses[0].layers
@@ -401,6 +414,11 @@ def test_axes_can_be_given() -> None:
         texts(ax)
         ax.clear()
     assert len(plt.get_fignums()) == 1
+    figure = plt.figure(figsize=(16, 5), layout="constrained")
+    left, right = figure.subfigures(1, 2)
+    culpa.plots.network(MODEL, X_TEST, Y_TEST, ax=left.subplots())
+    culpa.plots.signals(check, ax=right.subplots())
+    assert "epoch" in texts(figure)
 
 
 @pytest.mark.parametrize(

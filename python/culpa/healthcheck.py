@@ -22,7 +22,8 @@ __all__ = ["HealthCheck"]
 class HealthCheck(Callback):
     """Diagnose the network at the end of epochs; training itself stays the same, bit for bit.
 
-    Printing it gives the last diagnosis and how the error signals went. Each fit starts anew.
+    Printing it gives the last diagnosis and how the error signals went. Each fit starts anew. What
+    it tells of data trained on with ``culpa.Privacy`` is not covered by that guarantee.
 
     Parameters
     ----------

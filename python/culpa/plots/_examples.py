@@ -155,25 +155,25 @@ def _guesses(given: Any, x: Array, rows: NDArray[np.int64]) -> Array | None:
 
 def _caption(label: Any, guess: Any, names: Sequence[str] | None) -> tuple[str, str | None, bool]:
     """Return label and guess as text, and whether they agree."""
+    label, guess = _one_value(label), None if guess is None else _one_value(guess)
     meant = _as_text(label, names)
-    if guess is None:
-        return meant, None, True
-    said = _as_text(guess, names)
-    return meant, said, meant == said
+    return meant, None if guess is None else _as_text(guess, names), guess in (None, label)
+
+
+def _one_value(value: Any) -> Any:
+    """Return a label, of probabilities the most probable class."""
+    value = np.asarray(value)
+    return int(value.argmax()) if value.ndim else value.item()
 
 
 def _as_text(value: Any, names: Sequence[str] | None) -> str:
-    value = np.asarray(value)
-    if value.ndim:  # probabilities of the classes
-        value = value.argmax()
-    if value.dtype.kind in "iub" and names is not None:
-        index = int(value)
-        if not 0 <= index < len(names):
+    if isinstance(value, int) and names is not None:
+        if not 0 <= value < len(names):
             raise ValueError(
-                f"class_names: expected a name for class {index} too, got {len(names)} names"
+                f"class_names: expected a name for class {value} too, got {len(names)} names"
             )
-        return _style.shorten(names[index], 16)
-    return _style.number(value) if value.dtype.kind == "f" else _style.shorten(value.item(), 16)
+        return _style.shorten(names[value], 16)
+    return _style.number(value) if isinstance(value, float) else _style.shorten(value, 16)
 
 
 def _gallery(

@@ -167,11 +167,9 @@ def colour_bar(
 ) -> None:
     """Draw a slim bar whose ends say in words what the colours mean; numbers with `most`."""
     ticks = [-1.0, 0.0, 1.0] if most is None else [-most, 0.0, most]
-    bar = (
-        where[0]
-        .get_figure()
-        .colorbar(mappable, ax=where, shrink=0.8, aspect=24, pad=0.03, ticks=ticks)
-    )
+    figure = where[0].get_figure()
+    aspect = max(16.0, 5.5 * where[0].get_figure(root=True).get_size_inches()[1])  # slim always
+    bar = figure.colorbar(mappable, ax=where, shrink=0.8, aspect=aspect, pad=0.03, ticks=ticks)
     bar.outline.set_visible(False)
     labels = [ends[0], "0", ends[1]]
     if most is not None:

@@ -162,7 +162,9 @@ def _input_column(signal: Array, x: Array, names: list[str] | None, most: int) -
 def _layer_column(layer: blame.Layer, signal: Array, labels: list[str] | None, most: int) -> Column:
     shown = np.sort(blame.largest(signal, most))
     own = [str(i) for i in shown] if labels is None else [labels[i] for i in shown]
-    kind = "nodes" if layer.activation.name == "identity" else layer.activation.name
+    kind = layer.activation.name
+    if kind == "identity":
+        kind = "node" if layer.units == 1 else "nodes"
     return _column(layer.name, f"{layer.units:,} {kind}", signal, shown, own)
 
 
@@ -207,9 +209,10 @@ def _label(y: Array) -> int:
 def _guess(model: Sequential, x: Array, y: Array, classes: list[str] | None) -> str:
     guess = model.predict(x)[0]
     if model.loss.task == "classes":
-        said, meant = (str(k) if classes is None else classes[k] for k in (int(guess), _label(y)))
-        said, meant = _style.shorten(said), _style.shorten(meant)
-        return f"{said}, and right" if said == meant else f"said {said}, was {meant}"
+        said, meant = (
+            str(k) if classes is None else _style.shorten(classes[k]) for k in (guess, _label(y))
+        )
+        return f"{said}, and right" if guess == _label(y) else f"said {said}, was {meant}"
     if np.size(guess) == 1:
         return f"said {_style.number(np.ravel(guess)[0])}, was {_style.number(np.ravel(y)[0])}"
     return f"{np.size(guess)} outputs"

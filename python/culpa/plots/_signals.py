@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["signals"]
 
-LINE_HEIGHT = 1.35  # of a label, in font sizes
+LINE_HEIGHT = 1.5  # of a label, in font sizes
 
 
 def signals(health_check: HealthCheck, *, ax: Axes | None = None) -> Axes:
@@ -155,11 +155,14 @@ def _label_ends(
             fontsize=_style.TEXT,
         )
         return
+    inches = ax.get_position().height * ax.get_figure(root=True).get_size_inches()[1]
+    gap = _style.SMALL * LINE_HEIGHT / 72 / inches
+    most = max(2, int(1.1 / gap) + 1)  # names that there is room for
+    if len(known) > most:
+        known = [known[i] for i in np.linspace(0, len(known) - 1, most).round().astype(int)]
     lasts = [int(np.flatnonzero(np.isfinite(values[:, i]))[-1]) for i in known]
     ends = np.array([values[last, i] for last, i in zip(lasts, known, strict=True)])
     low, high = np.log10(ax.get_ylim())
-    inches = ax.get_position().height * ax.get_figure().get_size_inches()[1]
-    gap = _style.SMALL * LINE_HEIGHT / 72 / inches
     heights = _spread((np.log10(ends) - low) / (high - low), gap)
     for i, last, end, height in zip(known, lasts, ends, heights, strict=True):
         ax.annotate(
