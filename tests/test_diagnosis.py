@@ -430,7 +430,7 @@ def test_a_check_leaves_trainings_bits_alone() -> None:
 
 
 def test_a_check_tells_what_diagnose_would() -> None:
-    check = culpa.HealthCheck(every=2)
+    check = culpa.HealthCheck(every=2, max_examples=4096)
     model = net((32, "relu"), (10, "identity"))
     seen = []
 
@@ -463,7 +463,7 @@ def test_a_check_with_data_of_its_own_and_a_schedule() -> None:
 
 
 def test_a_check_sees_only_the_rows_trained_on() -> None:
-    check = culpa.HealthCheck()
+    check = culpa.HealthCheck(max_examples=4096)
     net((10, "identity")).fit(X, Y, epochs=1, callbacks=check, validation_split=0.25, verbose=False)
     assert check.diagnoses[0].examples == 1437 - round(0.25 * 1437)
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, blame
 from culpa.callbacks import Callback
-from culpa.diagnosis import MAX_EXAMPLES, Diagnosis, diagnose_examples, sample
+from culpa.diagnosis import Diagnosis, diagnose_examples, sample
 from culpa.examples import Examples
 from culpa.findings import Finding
 
@@ -31,8 +31,8 @@ class HealthCheck(Callback):
         What to diagnose by, as for :meth:`Sequential.fit`; by default the data trained on.
     every : int, default 1
         Diagnose at the end of every so many epochs.
-    max_examples : int, default 4096
-        As for :func:`culpa.diagnose`.
+    max_examples : int, default 1024
+        As for :func:`culpa.diagnose`; fewer, so that a check costs little beside an epoch.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class HealthCheck(Callback):
         y: ArrayLike | None = None,
         every: int = 1,
         *,
-        max_examples: int = MAX_EXAMPLES,
+        max_examples: int = 1024,
     ) -> None:
         if (X is None) != (y is None):
             missing, given = ("X", "y") if X is None else ("y", "X")
