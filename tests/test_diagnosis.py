@@ -9,8 +9,8 @@ import pytest
 import culpa
 import helpers
 import reference
-from culpa import diagnosis
-from culpa.diagnosis import _best_constant
+from culpa import vitals
+from culpa.chance import best_constant
 from culpa.examples import Examples
 
 X, Y, X_TEST, Y_TEST = culpa.datasets.digits()
@@ -109,7 +109,7 @@ def test_one_example_and_width_1() -> None:
 
 
 def test_batches_and_alphas_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "BATCH_VALUES", 20)  # two rows at a time
+    monkeypatch.setattr(vitals, "BATCH_VALUES", 20)  # two rows at a time
     problem = helpers.make_problem(
         (5, 9, 3), ["leaky_relu", "identity"], helpers.LOSSES[0], 23, alphas=[0.2, None]
     )
@@ -154,7 +154,7 @@ def test_chance_is_the_least_loss_of_a_constant(case: helpers.LossCase) -> None:
     problem = helpers.make_problem((3, 2), ["identity"], case, 31)
     found = culpa.diagnose(problem.model, problem.X, problem.y)
     examples = Examples(problem.model, problem.X, problem.y, None)
-    best = _best_constant(case.loss, examples, 2)
+    best = best_constant(case.loss, examples, 2)
 
     def mean_loss(outputs: np.ndarray) -> float:
         losses, _ = reference.LOSSES[case.loss.name](
