@@ -10,12 +10,17 @@
 (360, 100)
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from culpa import datasets
 from culpa._core import set_num_threads as _set_num_threads
 from culpa.attribution import Attribution
 from culpa.blame import Blame
 from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.config import show_config
+from culpa.diagnosis import Diagnosis, diagnose
+from culpa.healthcheck import HealthCheck
 from culpa.layers import Activation, Dense, Dropout
 from culpa.losses import (
     MAE,
@@ -34,6 +39,9 @@ from culpa.serialization import load
 from culpa.threads import default_threads as _default_threads
 from culpa.threads import get_num_threads, set_num_threads
 from culpa.training import DivergedError
+
+if TYPE_CHECKING:
+    from culpa import plots
 
 __version__ = "0.1.0"
 
@@ -54,10 +62,12 @@ __all__ = [
     "Cosine",
     "CrossEntropy",
     "Dense",
+    "Diagnosis",
     "DivergedError",
     "Dropout",
     "EarlyStopping",
     "ExponentialDecay",
+    "HealthCheck",
     "History",
     "Huber",
     "OneCycle",
@@ -69,9 +79,18 @@ __all__ = [
     "Sequential",
     "StepDecay",
     "datasets",
+    "diagnose",
     "fit_many",
     "get_num_threads",
     "load",
+    "plots",
     "set_num_threads",
     "show_config",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``culpa.plots`` where it is first used."""
+    if name == "plots":
+        return importlib.import_module("culpa.plots")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
