@@ -16,6 +16,7 @@ from culpa.attribution import Attribution
 from culpa.blame import Blame
 from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.config import show_config
+from culpa.label_errors import LabelError, LabelErrors, find_label_errors
 from culpa.layers import Activation, Dense, Dropout
 from culpa.losses import (
     MAE,
@@ -60,6 +61,8 @@ __all__ = [
     "ExponentialDecay",
     "History",
     "Huber",
+    "LabelError",
+    "LabelErrors",
     "OneCycle",
     "Poisson",
     "Privacy",
@@ -69,6 +72,7 @@ __all__ = [
     "Sequential",
     "StepDecay",
     "datasets",
+    "find_label_errors",
     "fit_many",
     "get_num_threads",
     "load",
