@@ -260,7 +260,7 @@ def test_finds_flips_between_two_classes_with_one_output() -> None:
     X, y = blobs(80, 2)
     labels = y.astype(np.float64)
     labels[[5, 10]] = 1 - labels[[5, 10]]
-    model = culpa.Sequential([culpa.Dense(4, "tanh"), culpa.Dense(1)], "binary_cross_entropy")
+    model = culpa.Sequential([culpa.Dense(16, "relu"), culpa.Dense(1)], "binary_cross_entropy")
     errors = culpa.find_label_errors(model, X, labels)
     assert {error.example for error in errors.top(2)} == {5, 10}
     np.testing.assert_allclose(errors.probabilities.sum(axis=1), 1.0, rtol=1e-12)
@@ -355,19 +355,19 @@ def test_sample_weights_reach_the_training() -> None:
     errors = culpa.find_label_errors(small_model(), X, labels, sample_weight=weight)
     assert np.mean(errors.guesses == y) > 0.9
 
-    class Witness(Memory):
-        seen: list[Any] = []
+    seen: list[tuple[np.ndarray, Any]] = []
 
+    class Witness(Memory):
         def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: Any = None) -> Memory:
-            self.seen.append((X, sample_weight))
+            seen.append((X, sample_weight))
             return super().fit(X, y)
 
     culpa.find_label_errors(Witness(), np.c_[X, weight], y, folds=3, sample_weight=weight)
-    assert len(Witness.seen) == 3
-    for x, seen in Witness.seen:
-        assert x[:, 2].tolist() == seen.tolist()
+    assert len(seen) == 3
+    for x, used in seen:
+        assert x[:, 2].tolist() == used.tolist()
     culpa.find_label_errors(Witness(), X, y, folds=2)
-    assert Witness.seen[-1][1] is None
+    assert seen[-1][1] is None
 
 
 # Estimators

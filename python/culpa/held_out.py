@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 BLOCK = 4096  # rows guessed at a time: a fold is never copied whole
-LEAST_EPOCHS, MOST_EPOCHS, LEAST_STEPS = 10, 200, 1000
+LEAST_EPOCHS, MOST_EPOCHS, LEAST_STEPS = 10, 300, 1000
 
 
 class Split(NamedTuple):
@@ -59,11 +59,13 @@ def guess(models: Models, folds: int, repeats: int, seed: int) -> tuple[Floats, 
         for i, model_seed in enumerate(model_seeds):
             splits.append(Split(np.flatnonzero(fold != i), np.flatnonzero(fold == i), model_seed))
     log_p = np.full((len(models.codes), len(models.classes)), -np.inf)
-    norms = np.zeros(len(models.codes))
+    norms: Floats | None = None
     for rows, answer, norm in models.answers(splits):
         log_p[rows] = np.logaddexp(log_p[rows], answer)
-        norms[rows] += np.nan if norm is None else norm / repeats
-    return log_p - np.log(repeats), None if np.isnan(norms).any() else norms
+        if norm is not None:
+            norms = np.zeros(len(log_p)) if norms is None else norms
+            norms[rows] += norm / repeats
+    return log_p - np.log(repeats), norms
 
 
 def deal(codes: Ints, folds: int, seed: int) -> Ints:
@@ -88,7 +90,8 @@ def _check_counts(classes: Array, codes: Ints, folds: int) -> None:
     present = np.flatnonzero(counts)
     if len(present) < 2:
         raise ValueError(
-            f"y: expected labels of at least two classes, got {classes[present].tolist()[0]!r} alone"
+            f"y: expected labels of at least two classes, got {classes[present].tolist()} alone; "
+            "there is nothing to mistake them for"
         )
     rare = present[counts[present] < 2]
     if rare.size:
@@ -105,7 +108,7 @@ class Networks:
         self, model: Sequential, X: Any, y: Any, sample_weight: Any, options: dict[str, Any]
     ) -> None:
         task, outputs = model.loss.task, model.output_size
-        if not ((task == "classes" and outputs > 1) or (task == "binary" and outputs == 1)):
+        if task == "regression" or (task == "binary") != (outputs == 1):
             raise ValueError(
                 "model: expected a classifier, with cross_entropy and two outputs or more, or with "
                 f"binary_cross_entropy and one, got {model.loss.name} and {outputs}; ask about "
@@ -180,18 +183,16 @@ class Estimators:
             )
         self.model = model
         self.X = X if hasattr(X, "iloc") else X.tocsr() if hasattr(X, "tocsr") else np.asarray(X)
-        if len(getattr(X, "shape", ())) == 0 and self.X.ndim == 0:
+        if self.X.ndim == 0:
             raise ValueError(f"X: expected rows of examples, got {_checks.describe(X)}")
         self.classes, self.codes = sorted_labels(y, self.X.shape[0], "y")
-        if (
-            self.classes.dtype.kind == "f"
-            and not np.equal(self.classes, np.rint(self.classes)).all()
-        ):
-            raise ValueError(
-                "y: expected class labels, got numbers such as "
-                f"{self.classes[self.classes != np.rint(self.classes)][0]}; drop rows without a "
-                "label, and put numbers into classes"
-            )
+        if self.classes.dtype.kind == "f":  # whole numbers count as labels, NaN does not
+            broken = self.classes[self.classes != np.rint(self.classes)]
+            if broken.size:
+                raise ValueError(
+                    f"y: expected class labels, got numbers such as {broken[0]}; drop rows without "
+                    "a label, and put numbers into classes"
+                )
         self.weights = data.check_weights("sample_weight", sample_weight, len(self.codes))
         self.options = options
 
@@ -202,7 +203,8 @@ class Estimators:
             weight = {} if self.weights is None else {"sample_weight": self.weights[train]}
             model.fit(self._rows(train), self.classes[self.codes[train]], **weight, **self.options)
             with np.errstate(divide="ignore"):
-                yield test, np.log(self._probabilities(model, test)), None
+                log_p = np.log(self._probabilities(model, test))
+            yield test, log_p, None
 
     def _rows(self, rows: Ints) -> Any:
         return self.X.iloc[rows] if hasattr(self.X, "iloc") else self.X[rows]

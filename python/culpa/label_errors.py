@@ -187,7 +187,7 @@ def find_label_errors(
     **options
         For a Sequential as for :meth:`Sequential.fit`; estimators' ``fit`` gets them as they are.
         Where neither `epochs` nor `early_stopping` is given, a Sequential is trained for 10 epochs,
-        or as many as make 1,000 steps, but at most 200; with ``schedule=culpa.Cosine()`` unless
+        or as many as make 1,000 steps, but at most 300; with ``schedule=culpa.Cosine()`` unless
         another is given.
 
     Returns
