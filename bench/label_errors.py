@@ -8,8 +8,9 @@ its own, and a hunter who finds them counts as wrong here.
 
 culpa's row is its own ranking. The other rows rank by other scores of the same held-out models:
 culpa's evidence (EL2N, gradient norm), and, where it is installed, cleanlab's three scores and the
-list that its ``find_label_issues`` gives by default, from the same probabilities. The second table
-judges who is called suspicious, culpa's ``suspicious`` beside cleanlab's default filter.
+list that its ``find_label_issues`` gives by default (all of it, where it is shorter), from the same
+probabilities. The lines below judge the labels called suspicious, culpa's ``suspicious`` beside
+cleanlab's default filter.
 
 Exits with status 1 where culpa's precision is below 0.85 with 5 % flipped, with 2 where the data
 are missing (Debian has them as dataset-fashion-mnist).

@@ -256,6 +256,21 @@ def test_the_default_training_suits_few_rows() -> None:
     assert errors.guesses[[4, 33]].tolist() == y[[4, 33]].tolist()
 
 
+@pytest.mark.parametrize(
+    ("n", "batch_size", "epochs"),
+    [(60, 128, 300), (60, 1, 21), (150, 1, 10)],  # at most, for 1,000 steps, at least
+)
+def test_trains_by_default_for_enough_steps(n: int, batch_size: int, epochs: int) -> None:
+    X, y = blobs(n)
+    options: dict[str, Any] = {"batch_size": batch_size}
+    default = culpa.find_label_errors(small_model(), X, y, **options)
+    options |= {"epochs": epochs, "schedule": culpa.Cosine()}
+    assert bits(culpa.find_label_errors(small_model(), X, y, **options)) == bits(default)
+    stopping = culpa.find_label_errors(small_model(), X, y, early_stopping=10)
+    plain = culpa.find_label_errors(small_model(), X, y, epochs=10)
+    assert bits(stopping) == bits(plain)  # nothing stops so early, and no schedule is added
+
+
 def test_finds_flips_between_two_classes_with_one_output() -> None:
     X, y = blobs(80, 2)
     labels = y.astype(np.float64)
@@ -496,6 +511,7 @@ HOLES = np.where(np.arange(60).reshape(30, 2) == 11, np.nan, X)
         (small_model, X, Y[:-1], {}, ValueError, "y: expected one entry for each of the 30 rows"),
         (small_model, X, Y + 1, {}, ValueError, "y: expected class indices 0 to 2, got 1 to 3"),
         (small_model, X, Y * 0.5, {}, TypeError, "y: expected integer class indices"),
+        (small_model, X, Y.astype(str), {}, TypeError, "y: .*got dtype <U.*encode text as numbers"),
         (small_model, X, Y * 0, {}, ValueError, r"y: expected labels of at least two classes.*\[0"),
         (small_model, X, RARE, {}, ValueError, "y: expected at least 2 rows of each.*got 1 of 2"),
         (small_model, HOLES, Y, {}, ValueError, "X: expected finite numbers.*row 5, column 1"),
