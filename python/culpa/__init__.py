@@ -21,6 +21,7 @@ from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.config import show_config
 from culpa.diagnosis import Diagnosis, diagnose
 from culpa.healthcheck import HealthCheck
+from culpa.label_errors import LabelError, LabelErrors, find_label_errors
 from culpa.layers import Activation, Dense, Dropout
 from culpa.losses import (
     MAE,
@@ -70,6 +71,8 @@ __all__ = [
     "HealthCheck",
     "History",
     "Huber",
+    "LabelError",
+    "LabelErrors",
     "OneCycle",
     "Poisson",
     "Privacy",
@@ -80,6 +83,7 @@ __all__ = [
     "StepDecay",
     "datasets",
     "diagnose",
+    "find_label_errors",
     "fit_many",
     "get_num_threads",
     "load",
