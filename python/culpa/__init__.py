@@ -28,6 +28,7 @@ from culpa.losses import (
 )
 from culpa.model import Sequential, fit_many
 from culpa.optimizers import SGD, Adam, AdamW, RMSprop
+from culpa.page import page
 from culpa.privacy import Privacy
 from culpa.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
 from culpa.serialization import load
@@ -72,6 +73,7 @@ __all__ = [
     "fit_many",
     "get_num_threads",
     "load",
+    "page",
     "set_num_threads",
     "show_config",
 ]
