@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +20,10 @@ from culpa.examples import Examples
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = ["page"]
+__all__ = ["Story", "page", "render", "tell"]
+
+Story: TypeAlias = dict[str, Any]
+"""The numbers and sentences of a page, as values that JSON knows."""
 
 
 def page(
@@ -92,6 +95,36 @@ def page(
     >>> html.startswith("<!doctype html>")
     True
     """
+    return render(
+        tell(
+            model,
+            X,
+            y,
+            example,
+            feature_names=feature_names,
+            class_names=class_names,
+            shape=shape,
+            learning_rate=learning_rate,
+            top=top,
+            title=title,
+        )
+    )
+
+
+def tell(
+    model: Sequential,
+    X: Any,
+    y: Any,
+    example: int | None,
+    *,
+    feature_names: Sequence[str] | None,
+    class_names: Sequence[str] | None,
+    shape: Sequence[int] | None,
+    learning_rate: float | None,
+    top: int,
+    title: str | None,
+) -> Story:
+    """Return what the page tells, from checked arguments; they are those of `page`."""
     model._built()
     examples = Examples(model, X, y, None)
     row = _row(model, X, y, example, len(examples.x))
@@ -103,7 +136,7 @@ def page(
     else:
         assert values is not None
         own_y = np.asarray(values[row : row + 1])
-        target = own_y[0].astype(np.float64)
+        target = own_y[0].astype(model.dtype).astype(np.float64)  # as the core sees it
     inputs, outputs = x.shape[1], model.output_size
     if feature_names is None:
         feature_names = column_names(X)
@@ -112,21 +145,17 @@ def page(
     if class_names is not None:
         two = model.loss.task == "binary" and outputs == 1
         class_names = _strings("class_names", class_names, [1, 2] if two else [outputs], "output")
-    names = story.Names(
-        feature_names, class_names, _shape(shape, inputs), outputs, model.loss.task
-    )
+    names = story.Names(feature_names, class_names, _shape(shape, inputs), outputs, model.loss.task)
     rate = None
     if learning_rate is not None:
         rate = _checks.number("learning_rate", learning_rate, 0.0, open_low=True)
     told = story.tell(model, x, own_y, target, names, rate, _checks.integer("top", top, 1))
     if title is not None and not isinstance(title, str):
         raise TypeError(f"title: expected a string, got {_checks.describe(title)}")
-    return render(
-        {**told, "title": title or "Who is to blame?", "example": row, "rows": len(examples.x)}
-    )
+    return {**told, "title": title or "Who is to blame?", "example": row, "rows": len(examples.x)}
 
 
-def render(values: dict[str, Any]) -> str:
+def render(values: Story) -> str:
     """Return the template with the values in it, and a policy that allows its own parts alone."""
     template = (files("culpa") / "files" / "page.html").read_text(encoding="utf-8")
     sources = {}

@@ -75,11 +75,10 @@ class Outcome:
             if len(self.response) == 1:
                 p = float(self.response[0])
                 no, yes = self.yes_and_no()
-                return (
-                    f"It gives “{yes}” a chance of {chance(p)}, so it says “{yes if p > 0.5 else no}”."
-                )
-            said = [name for name, p in zip(self.names, self.response, strict=True) if p > 0.5]
-            return f"It says yes to {listed(said)} and no to the rest."
+                said = yes if p > 0.5 else no
+                return f"It gives “{yes}” a chance of {chance(p)}, so it says “{said}”."
+            likely = [name for name, p in zip(self.names, self.response, strict=True) if p > 0.5]
+            return f"It says yes to {listed(likely)} and no to the rest."
         what = "expects a count of" if self.loss.name == "poisson" else "says"
         if len(self.response) == 1:
             return f"It {what} {amount(self.response[0])}."

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Names", "fix", "outcome", "tell"]
 
 Array = NDArray[Any]
-TERMS = 6  # of a node's sums: so many one by one, the rest together
+TERMS = 5  # of a node's sums: so many one by one, the rest together
 FIXED = 12  # weights whose fix is shown, over all layers
 
 
@@ -120,12 +120,14 @@ def tell(
     before = outcome(model, x, target, float(blame.losses[0]), names)
     fixed, loss_after, rate = fix(model, x, y, blame, rate)
     after = outcome(fixed, x, target, loss_after, names)
-    walk = Walk(model, x, blame, before)
+    walk = Walk(model, x, blame, before, fixed)
     return {
         "task": model.loss.task,
         "loss": model.loss.name,
         "dtype": model.dtype,
-        "parameters": sum(w.size + b.size for w, b in zip(blame.weights, blame.biases, strict=True)),
+        "parameters": sum(
+            w.size + b.size for w, b in zip(blame.weights, blame.biases, strict=True)
+        ),
         "inputScale": model.input_scale,
         "shape": names.shape,
         # An image is drawn whole; of a table only what is shown is named.
@@ -144,7 +146,7 @@ def tell(
         "lossFits": bool(before.loss_value - before.least_loss() < 0.05),
         "fix": {
             "rate": rate,
-            "weights": walk.fixes(fixed, names),
+            "weights": walk.fixes(names),
         },
         "after": {
             "sentence": after.guessed(),
@@ -172,14 +174,21 @@ class Walk:
     weights, and differ from the core's by its rounding.
     """
 
-    def __init__(self, model: Sequential, x: Array, blame: Blame, before: Outcome) -> None:
+    def __init__(
+        self, model: Sequential, x: Array, blame: Blame, before: Outcome, fixed: Sequential
+    ) -> None:
         self.layers = [layer for layer in model.layers if isinstance(layer, DenseLayer)]
+        self.fixed = [layer for layer in fixed.layers if isinstance(layer, DenseLayer)]
         self.before, self.blame, self.model = before, blame, model
         self.x = x[0].astype(np.float64)
         self.h: list[Array] = [self.x * model.input_scale]
         self.z: list[Array] = [self.x]
         self.slope: list[Array] = [np.full(len(self.x), model.input_scale)]
         self.delta: list[Array] = [d[0].astype(np.float64) for d in [blame.inputs, *blame.nodes]]
+        self.h_after = [self.h[0]]
+        for layer in self.fixed:
+            z = times(self.h_after[-1], layer.weight) + layer.bias
+            self.h_after.append(curves.value_and_slope(layer.activation, z)[0])
         for c, layer in enumerate(self.layers, 1):
             z = times(self.h[-1], layer.weight) + layer.bias
             h, slope = curves.value_and_slope(layer.activation, z)
@@ -202,7 +211,8 @@ class Walk:
             self.slope[c][j] = sides[int(np.argmin(errors))]
 
     def _check_finite(self) -> None:
-        arrays = [*self.z, *self.h, *self.delta, *self.blame.weights, self.before.response]
+        arrays = [*self.z, *self.h, *self.h_after, *self.delta, *self.blame.weights]
+        arrays.append(self.before.response)
         if not all(np.isfinite(a).all() for a in arrays) or not np.isfinite(self.before.loss_value):
             raise ValueError(
                 "model: expected a finite guess and blame for this example, got NaN or infinity on "
@@ -221,7 +231,7 @@ class Walk:
         """Return what each node of the next column sends back to node j: delta_k w_jk."""
         if c == len(self.layers):
             return np.array([self._loss_slope(j)])
-        return self.delta[c + 1] * self.layers[c].weight[j].astype(np.float64)
+        return np.asarray(self.delta[c + 1] * self.layers[c].weight[j].astype(np.float64))
 
     # What the page shows of a node
 
@@ -240,8 +250,9 @@ class Walk:
             activation = self.layers[c - 1].activation
             column["activation"] = activation.name
             column["does"] = plain_words.ACTIVATIONS[activation.name]
-            before = self.shown(c - 1, top)
-            column["weights"] = self.layers[c - 1].weight[np.ix_(before, shown)].tolist()
+            between = np.ix_(self.shown(c - 1, top), shown)
+            column["weights"] = self.layers[c - 1].weight[between].tolist()
+            column["weightsAfter"] = self.fixed[c - 1].weight[between].tolist()
         return column
 
     def node(self, c: int, j: int, names: Names) -> dict[str, Any]:
@@ -252,6 +263,7 @@ class Walk:
             "name": self.name(c, j, names),
             "z": float(self.z[c][j]),
             "h": float(self.h[c][j]),
+            "hAfter": float(self.h_after[c][j]),
             "slope": float(self.slope[c][j]),
             "delta": float(self.delta[c][j]),
         }
@@ -338,10 +350,9 @@ class Walk:
                 return (-q if miss < 0 else 1.0 - q if miss > 0 else 0.0) * mean
         raise AssertionError(loss.name)
 
-    def fixes(self, fixed: Sequential, names: Names) -> list[dict[str, Any]]:
+    def fixes(self, names: Names) -> list[dict[str, Any]]:
         """Return the weights of each layer with the largest gradients, before and after."""
         each, answer = max(1, FIXED // len(self.layers)), []
-        new = [layer for layer in fixed.layers if isinstance(layer, DenseLayer)]
         for c, gradient in enumerate(self.blame.weights):
             for at in largest_few(gradient, each):
                 i, j = divmod(at, gradient.shape[1])
@@ -356,7 +367,7 @@ class Walk:
                         "gradient": float(gradient[i, j]),
                         "signal": float(self.h[c][i]),
                         "delta": float(self.delta[c + 1][j]),
-                        "after": float(new[c].weight[i, j]),
+                        "after": float(self.fixed[c].weight[i, j]),
                     }
                 )
         return answer
