@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,14 @@ from typing import Any
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 SECONDS = 60  # until an answer must have come
+# The browser reads commands from descriptor 3 and answers on 4; first out of the way with both.
+HANDS = """
+import fcntl, os, sys
+pair = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 100) for fd in sys.argv[1:3]]
+os.dup2(pair[0], 3)
+os.dup2(pair[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Tab:
@@ -115,12 +124,16 @@ def tab(profile: Path) -> Iterator[Tab]:
     assert CHROMIUM is not None
     to_read, to = os.pipe()
     answers, to_answer = os.pipe()
-    # The browser reads commands from descriptor 3 and answers on 4.
-    options = "--headless=new --no-sandbox --disable-gpu --no-first-run --hide-scrollbars"
-    pipe = f"--remote-debugging-pipe 3<&{to_read} 4>&{to_answer}"
-    command = f'exec "$0" {options} "--user-data-dir=$1" {pipe}'
+    options = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--hide-scrollbars",
+    ]
+    options += ["--remote-debugging-pipe", f"--user-data-dir={profile}"]
     process = subprocess.Popen(
-        ["sh", "-c", command, CHROMIUM, str(profile)],
+        [sys.executable, "-c", HANDS, str(to_read), str(to_answer), CHROMIUM, *options],
         pass_fds=(to_read, to_answer),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

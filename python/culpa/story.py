@@ -71,8 +71,10 @@ def outcome(model: Sequential, x: Array, target: Array, loss: float, names: Name
     return Outcome(model.loss, response[0], target, names.outputs, loss, names.binary)
 
 
-def fix(model: Sequential, x: Array, y: Array, blame: Blame, rate: float | None) -> tuple[Any, ...]:
-    """Take one step of SGD on a copy; return the copy, its loss, the rate and its steepness.
+def fix(
+    model: Sequential, x: Array, y: Array, blame: Blame, rate: float | None
+) -> tuple[Sequential, float, float]:
+    """Take one step of SGD on a copy; return the copy, its loss and the learning rate.
 
     Where no rate is given it is the first of 0.1, 0.05, 0.02, 0.01, ... whose step gains at least
     half of what the gradient promises (Armijo 1966). Dropout takes no part.
@@ -80,26 +82,25 @@ def fix(model: Sequential, x: Array, y: Array, blame: Blame, rate: float | None)
     gradients = {}
     for i, pair in enumerate(zip(blame.weights, blame.biases, strict=True)):
         gradients[f"dense_{i}.weight"], gradients[f"dense_{i}.bias"] = pair
-    steepness = sum(float(np.square(g, dtype=np.float64).sum()) for g in gradients.values())
+    promise = sum(float(np.square(g, dtype=np.float64).sum()) for g in gradients.values())
     before, state, copy = float(blame.losses[0]), model.state_dict(), model.copy()
-    rates = [a * 10.0**-e for e in range(1, 13) for a in (1.0, 0.5, 0.2)]
-    for tried in rates if rate is None else [rate]:
-        tried = float(f"{tried:.1g}") if rate is None else tried
-        moved = {key: value - tried * gradients[key] for key, value in state.items()}
+    descending = [float(f"{a}e-{e}") for e in range(2, 15) for a in (10, 5, 2)]  # 0.1 first
+    for tried in descending if rate is None else [rate]:
         with np.errstate(over="ignore"):
-            fits = all(np.isfinite(v).all() for v in moved.values())
-        if not fits and rate is not None:
-            raise ValueError(
-                f"learning_rate: expected one that keeps the weights finite, got {rate}; use a "
-                "smaller one"
-            )
-        if not fits:
+            moved = {key: value - tried * gradients[key] for key, value in state.items()}
+        loss = np.inf
+        if all(np.isfinite(value).all() for value in moved.values()):
+            copy.load_state_dict(moved)
+            loss = float(copy.blame(x, y, want=["losses"]).losses[0])
+        if rate is None and promise > 0.0 and not loss <= before - 0.5 * tried * promise:
             continue
-        copy.load_state_dict({key: value.astype(model.dtype) for key, value in moved.items()})
-        after = float(copy.blame(x, y, want=["losses"]).losses[0])
-        if rate is not None or steepness == 0.0 or after <= before - 0.5 * tried * steepness:
-            break
-    return copy, after, tried
+        break
+    if not np.isfinite(loss):
+        raise ValueError(
+            "learning_rate: expected one that keeps weights and guess finite, got "
+            f"{tried:g}; use a smaller one"
+        )
+    return copy, loss, tried
 
 
 def tell(
@@ -118,6 +119,7 @@ def tell(
     """
     blame = model.blame(x, y, want=("losses", "nodes", "inputs", "weights"))
     before = outcome(model, x, target, float(blame.losses[0]), names)
+    check_finite(before, blame)
     fixed, loss_after, rate = fix(model, x, y, blame, rate)
     after = outcome(fixed, x, target, loss_after, names)
     walk = Walk(model, x, blame, before, fixed)
@@ -167,6 +169,16 @@ def tell(
     }
 
 
+def check_finite(before: Outcome, blame: Blame) -> None:
+    """Raise where the guess or its blame overflowed."""
+    arrays = [blame.losses, blame.inputs, *blame.nodes, *blame.weights, before.response]
+    if not all(np.isfinite(a).all() for a in arrays):
+        raise ValueError(
+            "model: expected a finite guess and blame for this example, got NaN or infinity on the "
+            "way; scale the inputs (input_scale=) or train again with a smaller learning_rate"
+        )
+
+
 class Walk:
     """The numbers of one example at every node, column by column: the inputs, then the layers.
 
@@ -197,7 +209,6 @@ class Walk:
             self.slope.append(slope)
             size = times(np.abs(self.h[c - 1]), np.abs(layer.weight)) + np.abs(layer.bias)
             self._settle_kinks(c, size)
-        self._check_finite()
 
     def _settle_kinks(self, c: int, size: Array) -> None:
         """Note the nodes so near z = 0 that the core may have rounded to the other branch."""
@@ -209,16 +220,6 @@ class Walk:
             sent = self._sent_back(c, int(j)).sum()
             errors = np.abs(sides * sent - self.delta[c][j])
             self.slope[c][j] = sides[int(np.argmin(errors))]
-
-    def _check_finite(self) -> None:
-        arrays = [*self.z, *self.h, *self.h_after, *self.delta, *self.blame.weights]
-        arrays.append(self.before.response)
-        if not all(np.isfinite(a).all() for a in arrays) or not np.isfinite(self.before.loss_value):
-            raise ValueError(
-                "model: expected a finite guess and blame for this example, got NaN or infinity on "
-                "the way; scale the inputs (input_scale=) or train again with a smaller "
-                "learning_rate"
-            )
 
     def shown(self, c: int, top: int) -> list[int]:
         """Return the most blamed nodes of a column, in their order."""
