@@ -178,6 +178,24 @@ def test_an_address_opens_a_step_and_a_node(tab: browser.Tab, path: Path) -> Non
     assert_quiet(tab, path)
 
 
+@every_page(["deep"])
+def test_a_network_wider_than_the_window_shows_the_layer_in_question(
+    tab: browser.Tab, path: Path
+) -> None:
+    told = read_data(path.read_text("utf-8"))
+    tab.window(400, 800)
+    for step in range(4, 4 + len(told["columns"])):
+        tab.open(path, f"#step={step}")
+        left, right, low, high = tab.run(
+            "(() => { const h = document.querySelector('.head.now').getBoundingClientRect();"
+            " const s = document.getElementById('scroll').getBoundingClientRect();"
+            " return [h.left, h.right, s.left, s.right] })()"
+        )
+        assert low - 10 <= left
+        assert right <= high + 10
+    assert_quiet(tab, path)
+
+
 # The arithmetic that is shown
 
 ROWS = """
