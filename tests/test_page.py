@@ -19,7 +19,7 @@ import pytest
 import culpa
 import helpers
 import reference
-from culpa import curves, plain_words
+from culpa import curves, plain_words, readers
 from culpa.page import embedded, tell
 
 HOSTILE = [
@@ -527,6 +527,18 @@ def test_the_command_reads_tables(folder: Path) -> None:
     result = run("price.safetensors", "price.csv", folder=folder)
     assert result.returncode == 0, result.stderr
     assert "rooms (value" in result.stdout
+
+
+def test_text_names_the_two_classes_of_a_binary_model(tmp_path: Path) -> None:
+    path, loss = tmp_path / "mail.csv", culpa.BinaryCrossEntropy()
+    path.write_text("length,kind\n1,spam\n2,ham\n3.5,spam\n", "utf-8")
+    table = readers.read(str(path), loss, 1)
+    assert table.X.tolist() == [[1.0], [2.0], [3.5]]
+    assert table.y.tolist() == [1, 0, 1]
+    assert table.feature_names == ["length"]
+    assert table.class_names == ["ham", "spam"]
+    with pytest.raises(ValueError, match="expected 5 different texts in column 'kind'"):
+        readers.read(str(path), culpa.CrossEntropy(), 5)
 
 
 def test_names_cannot_steer_the_terminal(folder: Path) -> None:

@@ -145,7 +145,6 @@ def tell(
         },
         "lossValue": before.loss_value,
         "lossSentences": before.measured(),
-        "lossFits": bool(before.loss_value - before.least_loss() < 0.05),
         "fix": {
             "rate": rate,
             "weights": walk.fixes(names),
