@@ -34,6 +34,7 @@ from culpa.losses import (
 )
 from culpa.model import Sequential, fit_many
 from culpa.optimizers import SGD, Adam, AdamW, RMSprop
+from culpa.page import page
 from culpa.privacy import Privacy
 from culpa.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
 from culpa.serialization import load
@@ -87,6 +88,7 @@ __all__ = [
     "fit_many",
     "get_num_threads",
     "load",
+    "page",
     "plots",
     "set_num_threads",
     "show_config",
