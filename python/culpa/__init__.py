@@ -16,6 +16,8 @@ from culpa.attribution import Attribution
 from culpa.blame import Blame
 from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.config import show_config
+from culpa.forgetting import Forgetting
+from culpa.influence import Influence
 from culpa.layers import Activation, Dense, Dropout
 from culpa.losses import (
     MAE,
@@ -30,6 +32,7 @@ from culpa.model import Sequential, fit_many
 from culpa.optimizers import SGD, Adam, AdamW, RMSprop
 from culpa.privacy import Privacy
 from culpa.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
+from culpa.scores import el2n, grand
 from culpa.serialization import load
 from culpa.threads import default_threads as _default_threads
 from culpa.threads import get_num_threads, set_num_threads
@@ -58,8 +61,10 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "ExponentialDecay",
+    "Forgetting",
     "History",
     "Huber",
+    "Influence",
     "OneCycle",
     "Poisson",
     "Privacy",
@@ -69,8 +74,10 @@ __all__ = [
     "Sequential",
     "StepDecay",
     "datasets",
+    "el2n",
     "fit_many",
     "get_num_threads",
+    "grand",
     "load",
     "set_num_threads",
     "show_config",
