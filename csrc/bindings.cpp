@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 #include <pybind11/typing.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -12,6 +13,7 @@
 #include "arrays.h"
 #include "attribute.h"
 #include "blame.h"
+#include "influence.h"
 #include "peak.h"
 #include "random.h"
 #include "team.h"
@@ -110,6 +112,7 @@ struct JobArrays {
   double clip_norm, seconds;
   std::optional<py::array> losses, weight_sums, scores, norms, squares, phases;
   Private privacy;
+  std::optional<py::array> example_losses, example_scores;
 
   template <class T> TrainJob view(const Model<T> &model) const {
     TrainJob job;
@@ -144,6 +147,8 @@ struct JobArrays {
     job.norms = writable<double>(norms, "norms", job.steps);
     job.squares = writable<double>(squares, "squares", job.steps);
     job.phases = writable<double>(phases, "phases", phase_names.size());
+    job.example_losses = writable<double>(example_losses, "example_losses", length);
+    job.example_scores = writable<double>(example_scores, "example_scores", length);
     return job;
   }
 };
@@ -367,6 +372,63 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           },
           "examples"_a, py::kw_only(), "nodes"_a = false, "inputs"_a = false, "norms"_a = false,
           "gradient"_a = false, "The walk of a step without the update, and what is asked of it.")
+      .def_static(
+          "influence",
+          [](const std::vector<const M *> &models, const py::array &factors,
+             const ExampleArrays &train, const ExampleArrays &test, std::size_t top) {
+            InfluenceJob<T> job;
+            if (models.empty())
+              throw py::value_error("models: expected at least one");
+            for (const M *model : models) {
+              if (!model)
+                throw py::type_error("models: expected no None among them");
+              if (std::find(job.models.begin(), job.models.end(), model) != job.models.end())
+                throw py::value_error("models: expected each model once");
+              job.models.push_back(model);
+              job.train = train.view(*model); // checks that all have the same inputs and outputs
+              job.test = test.view(*model);
+            }
+            job.factors = vector<double>(factors, "factors", models.size());
+            const std::size_t trains = job.train.x.rows, tests = job.test.x.rows;
+            py::typing::Dict<py::str, py::object> answer;
+            InfluenceOut<T> out;
+            out.top = std::min(top, trains);
+            if (top == 0) {
+              auto scores = make_array<T>(tests, trains);
+              out.scores = scores.mutable_data();
+              answer["scores"] = scores;
+            } else {
+              auto highest = make_array<std::int64_t>(tests, out.top);
+              auto lowest = make_array<std::int64_t>(tests, out.top);
+              auto highest_scores = make_array<T>(tests, out.top);
+              auto lowest_scores = make_array<T>(tests, out.top);
+              out.highest = highest.mutable_data();
+              out.lowest = lowest.mutable_data();
+              out.highest_scores = highest_scores.mutable_data();
+              out.lowest_scores = lowest_scores.mutable_data();
+              answer["highest"] = highest;
+              answer["lowest"] = lowest;
+              answer["highest_scores"] = highest_scores;
+              answer["lowest_scores"] = lowest_scores;
+            }
+            InfluenceResult result;
+            {
+              const py::gil_scoped_release release; // as in train
+              std::vector<std::shared_lock<Guard>> locks;
+              locks.reserve(models.size());
+              for (const M *model : models)
+                locks.emplace_back(model->guard);
+              result = influence(job, out, num_threads(), on_signals);
+            }
+            if (PyErr_Occurred())
+              raise_pending();
+            answer["train_row"] = give_row(result.train_row);
+            answer["test_row"] = give_row(result.test_row);
+            return answer;
+          },
+          "models"_a, py::kw_only(), "factors"_a, "train"_a, "test"_a, "top"_a = 0,
+          "Sums over models of factor * dot products of the examples' gradients (tests, trains), "
+          "or the top highest and lowest of each test.")
       .def(
           "predict",
           [](M &model, const py::array &x, bool classes) -> py::typing::Tuple<py::array, py::int_> {
@@ -552,7 +614,9 @@ void bind_descriptions(py::module_ &m) {
                        std::optional<py::array> weight_sums, std::optional<py::array> scores,
                        std::optional<py::array> norms, std::optional<py::array> squares,
                        std::optional<py::array> phases, double example_clip, double noise,
-                       double divisor, std::uint64_t noise_seed) {
+                       double divisor, std::uint64_t noise_seed,
+                       std::optional<py::array> example_losses,
+                       std::optional<py::array> example_scores) {
              return JobArrays{std::move(examples),
                               std::move(offsets),
                               std::move(learning_rates),
@@ -564,13 +628,15 @@ void bind_descriptions(py::module_ &m) {
                               std::move(norms),
                               std::move(squares),
                               std::move(phases),
-                              {example_clip, noise, divisor, noise_seed}};
+                              {example_clip, noise, divisor, noise_seed},
+                              std::move(example_losses),
+                              std::move(example_scores)};
            }),
            "examples"_a, py::kw_only(), "offsets"_a, "learning_rates"_a, "clip_norm"_a = 0.0,
            "seconds"_a = 0.0, "losses"_a = py::none(), "weight_sums"_a = py::none(),
            "scores"_a = py::none(), "norms"_a = py::none(), "squares"_a = py::none(),
            "phases"_a = py::none(), "example_clip"_a = 0.0, "noise"_a = 0.0, "divisor"_a = 0.0,
-           "noise_seed"_a = 0);
+           "noise_seed"_a = 0, "example_losses"_a = py::none(), "example_scores"_a = py::none());
 }
 
 void bind_random(py::module_ &m) {

@@ -88,10 +88,11 @@ double sum(const Buffer<double> &values) {
 // batch must be dropped; ends without a barrier.
 template <class T, class Finish>
 bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
-                const Examples &examples, Range positions, Draw draw, const Crew &crew,
+                const TrainJob &job, Range positions, Draw draw, const Crew &crew,
                 Schedule schedule, Range units, Shared &shared, LossSums &sums, Poll *poll,
                 bool clips, double example_clip, Finish finish) {
   // In a piece of its own the gradient never leaves the caches, unless it must wait.
+  const Examples &examples = job.examples;
   const bool whole = clips || positions.end - positions.begin > space.rows;
   T *piece = space.pieces.data() + crew.index * space.piece_size;
   if (positions.begin == positions.end) { // of private training: its noise alone
@@ -122,8 +123,13 @@ bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspa
     crew.wait();
     if (!shared.good())
       return false;
-    if (crew.index == 0)
+    if (crew.index == 0) {
       add_up(examples, space, {begin, end}, sums);
+      if (job.example_losses)
+        std::copy_n(space.losses.data(), end - begin, job.example_losses + begin);
+      if (job.example_scores)
+        std::copy_n(space.scores.data(), end - begin, job.example_scores + begin);
+    }
     for (std::size_t u = units.begin; u < units.end; ++u) {
       const Unit &unit = space.units[u];
       T *gradient = whole ? space.gradient.data() : piece;
@@ -183,9 +189,8 @@ void train_steps(Model<T> &model, const TrainJob &job, Crew crew, Schedule sched
           make_rule<T>(model.optimizer, rate, model.moments.steps + updates, 1 / weights, weights);
       const bool clips = job.clip_norm > 0, wants_norm = clips || job.norms;
       const bool whole = walk_batch(
-          network, model.parameters, space, job.examples, batch, draw, crew, schedule, units,
-          shared, sums, poll, clips, privacy.clip,
-          [&](std::size_t u, T *gradient, const Place &place) {
+          network, model.parameters, space, job, batch, draw, crew, schedule, units, shared, sums,
+          poll, clips, privacy.clip, [&](std::size_t u, T *gradient, const Place &place) {
             const Unit &unit = space.units[u];
             if (privacy.noise > 0)
               add_noise(network, unit, gradient, place, privacy.noise, privacy.noise_seed,

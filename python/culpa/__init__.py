@@ -20,7 +20,9 @@ from culpa.blame import Blame
 from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.config import show_config
 from culpa.diagnosis import Diagnosis, diagnose
+from culpa.forgetting import Forgetting
 from culpa.healthcheck import HealthCheck
+from culpa.influence import Influence
 from culpa.label_errors import LabelError, LabelErrors, find_label_errors
 from culpa.layers import Activation, Dense, Dropout
 from culpa.losses import (
@@ -37,6 +39,7 @@ from culpa.optimizers import SGD, Adam, AdamW, RMSprop
 from culpa.page import page
 from culpa.privacy import Privacy
 from culpa.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
+from culpa.scores import el2n, grand
 from culpa.serialization import load
 from culpa.threads import default_threads as _default_threads
 from culpa.threads import get_num_threads, set_num_threads
@@ -69,9 +72,11 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "ExponentialDecay",
+    "Forgetting",
     "HealthCheck",
     "History",
     "Huber",
+    "Influence",
     "LabelError",
     "LabelErrors",
     "OneCycle",
@@ -84,9 +89,11 @@ __all__ = [
     "StepDecay",
     "datasets",
     "diagnose",
+    "el2n",
     "find_label_errors",
     "fit_many",
     "get_num_threads",
+    "grand",
     "load",
     "page",
     "plots",

@@ -23,12 +23,17 @@ class Job:
     """
     A chunk of training: batches of examples, and where to report.
     """
-    def __init__(self, examples: Examples, *, offsets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rates: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], clip_norm: typing.SupportsFloat | typing.SupportsIndex = 0.0, seconds: typing.SupportsFloat | typing.SupportsIndex = 0.0, losses: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weight_sums: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, scores: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, norms: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, squares: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, phases: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, example_clip: typing.SupportsFloat | typing.SupportsIndex = 0.0, noise: typing.SupportsFloat | typing.SupportsIndex = 0.0, divisor: typing.SupportsFloat | typing.SupportsIndex = 0.0, noise_seed: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
+    def __init__(self, examples: Examples, *, offsets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rates: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], clip_norm: typing.SupportsFloat | typing.SupportsIndex = 0.0, seconds: typing.SupportsFloat | typing.SupportsIndex = 0.0, losses: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weight_sums: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, scores: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, norms: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, squares: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, phases: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, example_clip: typing.SupportsFloat | typing.SupportsIndex = 0.0, noise: typing.SupportsFloat | typing.SupportsIndex = 0.0, divisor: typing.SupportsFloat | typing.SupportsIndex = 0.0, noise_seed: typing.SupportsInt | typing.SupportsIndex = 0, example_losses: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, example_scores: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
         ...
 class Model32:
     """
     A network with its weights and its optimizer's memory.
     """
+    @staticmethod
+    def influence(models: collections.abc.Sequence[Model32], *, factors: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], train: Examples, test: Examples, top: typing.SupportsInt | typing.SupportsIndex = 0) -> dict[str, typing.Any]:
+        """
+        Sums over models of factor * dot products of the examples' gradients (tests, trains), or the top highest and lowest of each test.
+        """
     def __init__(self, *, layers: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
     def apply(self, gradient: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rate: typing.SupportsFloat | typing.SupportsIndex, weight_sum: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
@@ -103,6 +108,11 @@ class Model64:
     """
     A network with its weights and its optimizer's memory.
     """
+    @staticmethod
+    def influence(models: collections.abc.Sequence[Model64], *, factors: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], train: Examples, test: Examples, top: typing.SupportsInt | typing.SupportsIndex = 0) -> dict[str, typing.Any]:
+        """
+        Sums over models of factor * dot products of the examples' gradients (tests, trains), or the top highest and lowest of each test.
+        """
     def __init__(self, *, layers: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
     def apply(self, gradient: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rate: typing.SupportsFloat | typing.SupportsIndex, weight_sum: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:

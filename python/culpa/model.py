@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, _core, attribution, blame, data, serialization, training
+from culpa import _checks, _core, attribution, blame, data, influence, serialization, training
 from culpa.callbacks import History
 from culpa.examples import Examples
+from culpa.forgetting import Forgetting
 from culpa.layers import Dense, DenseLayer, Dropout
 from culpa.losses import Loss, as_loss
 from culpa.optimizers import Optimizer
@@ -576,6 +577,84 @@ class Sequential:
         """
         return attribution.compute(self, X, target, method, baseline, steps, rule)
 
+    def influence(
+        self,
+        X_train: ArrayLike,
+        y_train: ArrayLike,
+        X_test: ArrayLike,
+        y_test: ArrayLike,
+        *,
+        checkpoints: Any = None,
+        learning_rates: float | ArrayLike | None = None,
+        top: int | None = None,
+    ) -> influence.Influence:
+        """Ask which training examples helped a test example's guess, and which harmed it.
+
+        The score of a pair is the dot product of the gradients of both examples' losses, exact,
+        over all weights and biases, without dropout: how much a step of gradient descent on the
+        training example lowers the test example's loss, per unit of learning rate and to first
+        order. **Above 0 it helps, below 0 it harms.** Over several checkpoints of the training it
+        is TracIn (Pruthi, Liu, Sundararajan & Kale 2020, "Estimating training data influence by
+        tracing gradient descent"): the sum of learning rate times dot product. No per-example
+        gradient is built: each layer gives ``(h_i . h_j + 1) (delta_i . delta_j)``, h its inputs
+        and delta its error signals.
+
+        Parameters
+        ----------
+        X_train, X_test : array_like (n_train, inputs) and (n_test, inputs)
+            Any real dtype.
+        y_train, y_test : array_like
+            As for :meth:`fit`. For what would speak for another label, pass that as `y_test`.
+        checkpoints : Sequential, path or state_dict, or a list of them, optional
+            The model at several times of its training: copies, files that :meth:`save` wrote, or
+            what :meth:`state_dict` gave. By default the model as it is.
+        learning_rates : float or array_like (checkpoints,), optional
+            What each checkpoint counts, at least 0; 1 by default.
+        top : int, optional
+            Keep only so many of the largest and of the smallest scores of each test example,
+            selected on the way: the (n_test, n_train) scores are never all in memory. By default
+            all are given.
+
+        Returns
+        -------
+        Influence
+            See its attributes.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where an argument is not as described, or a row holds NaN or infinity.
+        FileNotFoundError
+            Where there is no file at a checkpoint's path.
+        RuntimeError
+            Where the model has no weights yet.
+        MemoryError
+            Where the answer does not fit into memory; pass `top`.
+
+        Examples
+        --------
+        >>> import culpa
+        >>> X, y, X_test, y_test = culpa.datasets.digits()
+        >>> model = culpa.Sequential(
+        ...     [culpa.Dense(32, "relu"), culpa.Dense(10)], loss="cross_entropy",
+        ...     input_scale=1 / 16)
+        >>> checkpoints = []
+        >>> def keep(training):
+        ...     checkpoints.append(training.model.state_dict())
+        >>> _ = model.fit(X, y, epochs=3, callbacks=keep, verbose=False)
+        >>> model.influence(X, y, X_test, y_test).scores.shape
+        (360, 1437)
+        >>> answer = model.influence(
+        ...     X, y, X_test, y_test, checkpoints=checkpoints, learning_rates=1e-3, top=5)
+        >>> answer.proponents.shape
+        (360, 5)
+        >>> bool((y[answer.proponents[:, 0]] == y_test).mean() > 0.9)  # who helps is like it
+        True
+        """
+        return influence.compute(
+            self, X_train, y_train, X_test, y_test, checkpoints, learning_rates, top
+        )
+
     # Parameters
 
     def state_dict(self) -> dict[str, Array]:
@@ -770,6 +849,13 @@ def fit_many(
         )
     if not models:
         return []
+    callbacks = options.get("callbacks") or ()
+    for callback in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
+        if isinstance(callback, Forgetting):
+            raise ValueError(
+                "callbacks: expected no culpa.Forgetting in fit_many, where one object would count "
+                "the events of all models together; call each model's fit"
+            )
     if options.get("privacy") is not None:
         raise ValueError(
             "privacy: expected None in fit_many, for what several models reveal of the same data "
