@@ -369,9 +369,11 @@ AttributeResult attribute(const Model<T> &model, const AttributeJob &job,
       report(bad_baseline, bad.baseline_row);
     }
   });
-  for (std::size_t i = 0; i < rows && !means.empty(); ++i)
+  const AttributeResult bad{bad_x.load(), bad_baseline.load()};
+  const bool all = !stop.load() && bad.x_row == no_row && bad.baseline_row == no_row;
+  for (std::size_t i = 0; i < rows && all && !means.empty(); ++i) // else some have no target yet
     out.baseline_outputs[i] = static_cast<T>(means[static_cast<std::size_t>(out.targets[i])]);
-  return {bad_x.load(), bad_baseline.load()};
+  return bad;
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \
