@@ -286,21 +286,11 @@ AttributeResult attribute_block(const Model<T> &model, const AttributeJob &job, 
   return bad;
 }
 
-// The mean of every output over the background, (outputs), in the order of its rows.
+// The mean of every output over the background, (outputs), in the order of its rows; empty where a
+// signal came.
 template <class T>
 std::vector<double> mean_outputs(const Model<T> &model, const Source &background,
                                  std::size_t threads, Interrupt interrupt, std::size_t &bad) {
-  struct Asked { // remembers the answer: whoever asks again would not hear of that signal
-    Interrupt interrupt;
-    bool stop = false;
-  } asked{interrupt};
-  const Interrupt remembers{[](void *context) {
-                              auto &it = *static_cast<Asked *>(context);
-                              it.stop = it.stop || (it.interrupt.requested &&
-                                                    it.interrupt.requested(it.interrupt.context));
-                              return it.stop;
-                            },
-                            &asked};
   const std::size_t outputs = model.network.outputs();
   const std::size_t height = std::clamp<std::size_t>(
       (std::size_t{8} << 20U) / (outputs * sizeof(T)), 16, 8192); // rows at a time
@@ -308,12 +298,14 @@ std::vector<double> mean_outputs(const Model<T> &model, const Source &background
   std::vector<double> sums(outputs);
   PredictOut<T> out;
   out.logits = logits.data();
-  for (std::size_t begin = 0; begin < background.rows && !asked.stop; begin += height) {
+  std::atomic<bool> stop{false};
+  Poll poll(true, interrupt, stop);
+  for (std::size_t begin = 0; begin < background.rows && poll(); begin += height) {
     Source some = background;
     some.rows = std::min(height, background.rows - begin);
     some.data = static_cast<const std::byte *>(background.data) +
                 static_cast<std::ptrdiff_t>(begin) * background.row_stride;
-    const std::size_t row = predict(model, Examples{some, {}}, some.rows, out, threads, remembers);
+    const std::size_t row = predict(model, Examples{some, {}}, some.rows, out, threads, {});
     if (row != no_row) {
       bad = begin + row;
       break;
@@ -323,7 +315,7 @@ std::vector<double> mean_outputs(const Model<T> &model, const Source &background
   }
   for (double &sum : sums)
     sum /= static_cast<double>(background.rows);
-  if (asked.stop)
+  if (stop.load())
     sums.clear();
   return sums;
 }

@@ -365,7 +365,6 @@ def test_conductance_against_a_background_is_the_mean(rows: int) -> None:
     for layer, nodes in enumerate(got.nodes):
         mean = np.mean([one[layer] for one in want], axis=0)
         assert_close(f"nodes[{layer}]", nodes, mean, TOLERANCE["float64"])
-        assert got.node_completeness_error[layer].max() < 1e-3
 
 
 def test_conductance_is_complete_in_every_hidden_layer() -> None:
@@ -453,6 +452,7 @@ def captum_model(problem: helpers.Problem) -> tuple[Any, Any, Any]:
     return captum, torch, torch.nn.Sequential(*layers)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Captum's own hooks
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("epsilon", [1e-9, 0.01])
 def test_lrp_equals_captums(epsilon: float, activation: str) -> None:
@@ -488,7 +488,7 @@ def test_conductance_tends_to_captums(activation: str) -> None:
     problem, target = make((9, 33, 17, 5), [activation, activation, "identity"], 5)
     captum, torch, network = captum_model(problem)
     got = problem.model.attribute(
-        problem.X, target=target, method="conductance", steps=5000, rule="riemann"
+        problem.X, target=target, method="conductance", steps=2000, rule="riemann"
     )
     for layer, module in enumerate((network[1], network[3])):
         peer = captum.LayerConductance(network, module)
@@ -496,7 +496,8 @@ def test_conductance_tends_to_captums(activation: str) -> None:
             torch.tensor(problem.X),
             torch.zeros(5, 9, dtype=torch.float64),
             target=torch.tensor(target),
-            n_steps=5000,
+            n_steps=2000,
+            method="riemann_middle",
         )
         assert_close(f"nodes[{layer}]", got.nodes[layer], want.detach().numpy(), 2e-3)
 
@@ -512,10 +513,10 @@ def test_expected_gradients_and_smooth_grad_agree_with_captums_within_their_erro
     tunnel = captum.NoiseTunnel(captum.Saliency(network))
     peers: dict[str, Any] = {
         "expected_gradients": lambda: gradient_shap.attribute(
-            x, torch.tensor(background), n_samples=500, target=which
+            x, torch.tensor(background), n_samples=200, target=which
         ),
         "smooth_grad": lambda: tunnel.attribute(
-            x, nt_samples=500, stdevs=0.4, target=which, abs=False
+            x, nt_samples=200, stdevs=0.4, target=which, abs=False
         ),
     }
     for method, peer in peers.items():
@@ -523,7 +524,7 @@ def test_expected_gradients_and_smooth_grad_agree_with_captums_within_their_erro
         ours = np.array(
             [
                 problem.model.attribute(
-                    problem.X, target=target, method=method, samples=500, seed=seed, **extra
+                    problem.X, target=target, method=method, samples=200, seed=seed, **extra
                 ).values
                 for seed in range(20)
             ]
