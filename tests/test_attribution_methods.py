@@ -25,7 +25,6 @@ from attributions import (
     oracle_outputs,
     smooth,
 )
-
 from helpers import ACTIVATIONS, DTYPES, TOLERANCE, assert_close
 
 SETS = ("integrated_gradients", "deeplift", "conductance")
@@ -37,7 +36,9 @@ def rows_of(seed: int, rows: int, inputs: int) -> np.ndarray:
 
 def tiny(weights: list[Any], activations: list[str]) -> culpa.Sequential:
     """A float64 model with these weights and biases."""
-    parameters = [(np.array(w, dtype=np.float64), np.array(b, dtype=np.float64)) for w, b in weights]
+    parameters = [
+        (np.array(w, dtype=np.float64), np.array(b, dtype=np.float64)) for w, b in weights
+    ]
     return helpers.make_model(parameters, activations, "mse", dtype="float64")
 
 

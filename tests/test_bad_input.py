@@ -1273,9 +1273,7 @@ CORE_SNIPPETS: dict[str, str] = {
     "no targets": "ready().train(job(_core.Examples(np.ones((5, 3)))))",
     "no targets to evaluate": "ready().evaluate(_core.Examples(np.ones((5, 3))))",
     "no targets to blame": "ready().blame(_core.Examples(np.ones((5, 3))))",
-    "attribute without a column": (
-        "ready().attribute(np.ones((5, 2)))"
-    ),
+    "attribute without a column": ("ready().attribute(np.ones((5, 2)))"),
     "attribute beyond the outputs": (
         "ready().attribute(np.ones((1, 3)), targets=np.array([2**40]))"
     ),
@@ -1300,9 +1298,7 @@ CORE_SNIPPETS: dict[str, str] = {
     "attribute without samples": (
         "ready().attribute(np.ones((5, 3)), method='expected', background=np.ones((2, 3)))"
     ),
-    "attribute without noise": (
-        "ready().attribute(np.ones((5, 3)), method='smooth', samples=1)"
-    ),
+    "attribute without noise": ("ready().attribute(np.ones((5, 3)), method='smooth', samples=1)"),
     "attribute with too little noise": (
         "ready().attribute(np.ones((5, 3)), method='smooth', samples=1, noise=np.ones(2))"
     ),

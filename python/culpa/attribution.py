@@ -120,7 +120,7 @@ def compute(
     if kind in ("expected", "smooth"):
         options.update(samples=samples, seed=seed)
     if kind == "smooth":
-        options["noise"] = _check_noise(model, noise)
+        options["noise"] = _check_noise(model, noise, x.shape[1])
     elif noise is not None:
         raise ValueError(
             f"noise: expected none for method {method!r}, got {_checks.describe(noise)}; leave it "
@@ -218,9 +218,8 @@ def _check_compared(
     return {"baseline": array if array.ndim == 2 else array[None, :]}
 
 
-def _check_noise(model: Sequential, noise: Any) -> NDArray[np.float64]:
+def _check_noise(model: Sequential, noise: Any, inputs: int) -> NDArray[np.float64]:
     """Return the standard deviation of each input's noise, (inputs,), or raise."""
-    inputs = model.input_size
     expected = f"a standard deviation in the units of X, or one for each of the {inputs} inputs"
     if noise is None:
         raise ValueError(
