@@ -1,5 +1,5 @@
 // The job of an attribution: blocks of rows handed to the threads one after the other, each walked
-// by its method, and the answers written.
+// by its method.
 #include "attribute.h"
 
 #include <algorithm>
@@ -50,33 +50,6 @@ Portion make_portion(const AttributeJob &job, std::size_t most, std::size_t thre
   return portion;
 }
 
-// Notes which output each row asks about, and f(x).
-template <class T>
-void choose_targets(const AttributeJob &job, Matrix<T> outputs, Range rows,
-                    const AttributeOut<T> &out) {
-  for (std::size_t i = rows.begin; i < rows.end; ++i) {
-    const std::size_t r = i - rows.begin;
-    std::size_t target = 0;
-    if (job.targets) { // another thread may have changed it since it was checked
-      const auto asked = static_cast<std::size_t>(job.targets[i]);
-      target = asked < outputs.columns ? asked : 0;
-    } else
-      for (std::size_t j = 1; j < outputs.columns; ++j)
-        target = at(outputs, r, j) > at(outputs, r, target) ? j : target;
-    out.targets[i] = static_cast<std::int64_t>(target);
-    out.outputs[i] = at(outputs, r, target);
-  }
-}
-
-// f(baseline) of each row's own.
-template <class T>
-void note_baseline(Matrix<T> outputs, const Baselines<T> &baselines, Range rows,
-                   const AttributeOut<T> &out) {
-  for (std::size_t i = rows.begin; i < rows.end; ++i)
-    out.baseline_outputs[i] =
-        at(outputs, baselines.row(0, i - rows.begin), static_cast<std::size_t>(out.targets[i]));
-}
-
 // gradient (rows, inputs) = delta (rows, outputs) . weight^T, of the first layer
 template <class T>
 void back_to_inputs(Matrix<T> delta, const T *first_weights, Matrix<T> gradient, std::size_t rows) {
@@ -84,76 +57,6 @@ void back_to_inputs(Matrix<T> delta, const T *first_weights, Matrix<T> gradient,
   k.product({delta.data, delta.stride, first_weights, nullptr, gradient.data, gradient.stride,
              delta.columns, gradient.columns},
             {0, rows}, {0, panels(gradient.columns, k.panel)});
-}
-
-// A block's values from its gradients, and their sums; without baselines they count as zeros.
-template <class T>
-void write_values(const Network &network, const AttributeJob &job, const AttributeSpace<T> &space,
-                  const Baselines<T> &baselines, Range rows, const AttributeOut<T> &out) {
-  const auto panel = active<T>().panel;
-  const Matrix<T> x = space.x, b = baselines.matrix, g = space.gradient;
-  const auto scale = static_cast<T>(network.input_scale);
-  for (std::size_t i = rows.begin; i < rows.end; ++i) {
-    const std::size_t r = i - rows.begin;
-    T *to = out.values + i * g.columns;
-    double sum = 0;
-    for (std::size_t j = 0; j < g.columns; j += panel) {
-      const std::size_t n = std::min(panel, g.columns - j), p = j / panel;
-      const T *slope = g.data + p * g.stride + r * panel;
-      const T *above = x.data + p * x.stride + r * panel;
-      const T *below = b.data + p * b.stride + baselines.row(0, r) * panel;
-      for (std::size_t c = 0; c < n; ++c)
-        to[j + c] = slope[c] * (job.times_inputs ? above[c] - below[c] : scale);
-      for (std::size_t c = 0; c < n; ++c)
-        sum += static_cast<double>(to[j + c]);
-    }
-    out.sums[i] = sum;
-  }
-}
-
-// Adds (x - baseline) * gradient of `tile` baselines to each row's values, in order.
-template <class T>
-void add_values(AttributeSpace<T> &space, const Baselines<T> &baselines, std::size_t tile,
-                std::size_t count) {
-  const auto panel = active<T>().panel;
-  const Matrix<T> x = space.x, b = baselines.matrix, g = space.gradient;
-  for (std::size_t t = 0; t < tile; ++t)
-    for (std::size_t r = 0; r < count; ++r)
-      for (std::size_t j = 0; j < g.columns; j += panel) {
-        const std::size_t n = std::min(panel, g.columns - j), p = j / panel;
-        const T *slope = g.data + p * g.stride + (t * count + r) * panel;
-        const T *above = x.data + p * x.stride + r * panel;
-        const T *below = b.data + p * b.stride + baselines.row(t, r) * panel;
-        double *to = space.values.data() + r * g.columns + j;
-        for (std::size_t c = 0; c < n; ++c)
-          to[c] += static_cast<double>(slope[c] * (above[c] - below[c]));
-      }
-}
-
-template <class T>
-void write_mean_values(const AttributeSpace<T> &space, std::size_t baselines, Range rows,
-                       const AttributeOut<T> &out) {
-  const std::size_t inputs = space.x.columns;
-  const double *from = space.values.data();
-  for (std::size_t i = rows.begin; i < rows.end; ++i) {
-    double sum = 0;
-    for (std::size_t j = i * inputs; j < (i + 1) * inputs; ++j) {
-      out.values[j] = static_cast<T>(*from++ / static_cast<double>(baselines));
-      sum += static_cast<double>(out.values[j]);
-    }
-    out.sums[i] = sum;
-  }
-}
-
-template <class T>
-void write_nodes(const Network &network, const AttributeSpace<T> &space, std::size_t baselines,
-                 Range rows, const AttributeOut<T> &out) {
-  const double *from = space.nodes.data();
-  for (std::size_t i = rows.begin; i < rows.end; ++i)
-    for (std::size_t l = 0; l < out.nodes.size(); ++l)
-      for (std::size_t j = 0; j < network.layers[l].outputs; ++j)
-        out.nodes[l][i * network.layers[l].outputs + j] =
-            static_cast<T>(*from++ / static_cast<double>(baselines));
 }
 
 // Some baselines of a block into the space: its rows' own, or [first, first + tile) of the set or

@@ -22,7 +22,7 @@ AttributeSpace<T>::AttributeSpace(const Network &network, const AttributeJob &jo
                             : own_baseline                 ? height
                                                            : 1;
   if (job.method == Method::deeplift)
-    end.emplace(network, height + based, 1, false, true);
+    end = std::make_unique<Workspace<T>>(network, height + based, 1, false, true);
 
   const auto panel = active<T>().panel;
   const std::size_t inputs = network.inputs(), outputs = network.layers.front().outputs;

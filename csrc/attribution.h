@@ -8,7 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <vector>
 
 #include "attribute.h"
@@ -43,21 +43,21 @@ template <class T> struct AttributeSpace {
 
   Workspace<T> path; // the rows of a block
   std::size_t height;
-  std::optional<Workspace<T>> end; // deeplift: rows of x, and from row `height` on baselines
-  Buffer<T> storage;               // of the matrices below
-  Matrix<T> x, baselines;          // scaled inputs; some lie in hidden[0] of the above
-  Matrix<T> gradient;              // df/dx of the scaled inputs, (pairs, inputs)
-  Matrix<T> top;                   // z of the first layer at x
-  Matrix<T> start, way;            // (pairs): z of the first layer at the baseline, from there to x
-  Matrix<T> sum;                   // (pairs): error signals of the first layer, weighted
-  Matrix<T> tangent[2];            // nodes: dh/d(point) and dz/d(point), take turns
-  Buffer<double> values;           // (height, inputs): the sum over several baselines
-  Buffer<double> nodes;            // (height, units of all hidden layers)
-  std::vector<Sequence> streams;   // expected: of each row
-  Buffer<std::int64_t> drawn;      // expected: (pairs) rows of the background
-  Buffer<double> points;           // expected: (pairs)
-  Buffer<T> noise;                 // smooth: (together, inputs), row-major
-  Buffer<T> deviation;             // smooth: (inputs), of the scaled inputs
+  std::unique_ptr<Workspace<T>> end; // deeplift: rows of x, and from row `height` on baselines
+  Buffer<T> storage;                 // of the matrices below
+  Matrix<T> x, baselines;            // scaled inputs; some lie in hidden[0] of the above
+  Matrix<T> gradient;                // df/dx of the scaled inputs, (pairs, inputs)
+  Matrix<T> top;                     // z of the first layer at x
+  Matrix<T> start, way;          // (pairs): z of the first layer at the baseline, from there to x
+  Matrix<T> sum;                 // (pairs): error signals of the first layer, weighted
+  Matrix<T> tangent[2];          // nodes: dh/d(point) and dz/d(point), take turns
+  Buffer<double> values;         // (height, inputs): the sum over several baselines
+  Buffer<double> nodes;          // (height, units of all hidden layers)
+  std::vector<Sequence> streams; // expected: of each row
+  Buffer<std::int64_t> drawn;    // expected: (pairs) rows of the background
+  Buffer<double> points;         // expected: (pairs)
+  Buffer<T> noise;               // smooth: (together, inputs), row-major
+  Buffer<T> deviation;           // smooth: (inputs), of the scaled inputs
 };
 
 // Whether to go on: the caller's thread asks for signals now and then.
@@ -146,5 +146,35 @@ void rescale(const Network &network, AttributeSpace<T> &space, const Baselines<T
 template <class T>
 void relevance_slopes(const Network &network, Workspace<T> &space, std::size_t rows,
                       double epsilon);
+
+// answers.cpp
+
+// Notes which output each row asks about, and f(x).
+template <class T>
+void choose_targets(const AttributeJob &job, Matrix<T> outputs, Range rows,
+                    const AttributeOut<T> &out);
+
+// f(baseline) of each row's own.
+template <class T>
+void note_baseline(Matrix<T> outputs, const Baselines<T> &baselines, Range rows,
+                   const AttributeOut<T> &out);
+
+// A block's values from its gradients, and their sums; without baselines they count as zeros.
+template <class T>
+void write_values(const Network &network, const AttributeJob &job, const AttributeSpace<T> &space,
+                  const Baselines<T> &baselines, Range rows, const AttributeOut<T> &out);
+
+// Adds (x - baseline) * gradient of `tile` baselines to each row's values, in order.
+template <class T>
+void add_values(AttributeSpace<T> &space, const Baselines<T> &baselines, std::size_t tile,
+                std::size_t count);
+
+template <class T>
+void write_mean_values(const AttributeSpace<T> &space, std::size_t baselines, Range rows,
+                       const AttributeOut<T> &out);
+
+template <class T>
+void write_nodes(const Network &network, const AttributeSpace<T> &space, std::size_t baselines,
+                 Range rows, const AttributeOut<T> &out);
 
 } // namespace culpa
