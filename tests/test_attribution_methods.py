@@ -300,8 +300,7 @@ def test_lrp_of_every_activation(activation: str, epsilon: float, dtype: str) ->
     problem, target = make((7, 33, 17, 5), [activation, activation, "identity"], 13, dtype=dtype)
     got = problem.model.attribute(problem.X, target=target, method="lrp", epsilon=epsilon)
     want, absorbed = oracle_lrp(problem, problem.X, target, epsilon)
-    # Float32 loses what z near 0 has lost by cancellation.
-    assert_close(activation, got.values, want, 1e-9 if dtype == "float64" else 2e-2)
+    assert_close(activation, got.values, want, TOLERANCE[dtype])
     if dtype == "float64":  # the account balances: inputs, biases and epsilon share f(x)
         outputs = problem.walk.outputs[np.arange(13), target]
         np.testing.assert_allclose(want.sum(axis=1) + absorbed, outputs, rtol=1e-9, atol=1e-9)
