@@ -103,6 +103,66 @@ struct ExampleArrays {
   }
 };
 
+constexpr const char *method_names[] = {"gradient", "path",     "expected",
+                                        "smooth",   "deeplift", "lrp"};
+
+// Checks that the method has all that it reads.
+template <class T>
+AttributeJob
+attribute_job(const Model<T> &model, const py::array &x, const std::string &method,
+              const std::optional<py::array> &targets, const std::optional<py::array> &baseline,
+              const std::optional<py::array> &background, const std::optional<py::array> &points,
+              const std::optional<py::array> &weights, const std::optional<py::array> &noise,
+              std::size_t samples, std::uint64_t seed, double epsilon, bool times_inputs) {
+  AttributeJob job;
+  job.method = named<Method>(method_names, method, "method");
+  job.x = source(x, "x", model.network.inputs());
+  const std::size_t rows = job.x.rows;
+  const bool path = job.method == Method::path, expected = job.method == Method::expected;
+  const bool smooth = job.method == Method::smooth;
+  const bool compares = path || expected || job.method == Method::deeplift;
+  if ((baseline && background) || (baseline || background) != compares || (expected && baseline))
+    throw py::value_error("baseline, background: expected what the method compares to");
+  if (baseline) {
+    job.baseline = source(*baseline, "baseline", model.network.inputs());
+    if (job.baseline.rows != rows && job.baseline.rows != 1)
+      throw py::value_error("baseline: expected one row, or as many as x");
+    if (job.baseline.rows == 1)
+      job.baseline.row_stride = 0;
+  }
+  if (background) {
+    job.background = source(*background, "background", model.network.inputs());
+    if (job.background.rows == 0)
+      throw py::value_error("background: expected at least one row");
+  }
+  if (targets) {
+    job.targets = vector<std::int64_t>(*targets, "targets", rows);
+    for (std::size_t i = 0; i < rows; ++i)
+      if (job.targets[i] < 0 || static_cast<std::size_t>(job.targets[i]) >= model.network.outputs())
+        throw py::value_error("targets: expected outputs of the model");
+  }
+  if (path != (points && weights))
+    throw py::value_error("points, weights: expected those of the path");
+  if (path) {
+    job.steps = static_cast<std::size_t>(points->size());
+    job.points = vector<double>(*points, "points", job.steps);
+    job.weights = vector<double>(*weights, "weights", job.steps);
+  }
+  if ((expected || smooth) != (samples > 0))
+    throw py::value_error("samples: expected the number of draws");
+  if (smooth != noise.has_value())
+    throw py::value_error("noise: expected the standard deviation of each input");
+  if (smooth)
+    job.noise = vector<double>(*noise, "noise", model.network.inputs());
+  if (job.method == Method::lrp && !(epsilon > 0))
+    throw py::value_error("epsilon: expected a positive number");
+  job.samples = samples;
+  job.seed = seed;
+  job.epsilon = epsilon;
+  job.times_inputs = times_inputs;
+  return job;
+}
+
 constexpr std::array<const char *, phases> phase_names = {
     "rest", "gather", "forward", "loss", "backward", "weights", "optimizer", "barrier"};
 
@@ -488,46 +548,38 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "examples"_a, "Each row's loss and score; and a row that is not finite, or -1.")
       .def(
           "attribute",
-          [](M &model, const py::array &x, const std::optional<py::array> &baseline,
-             const std::optional<py::array> &targets, const py::array &points,
-             const py::array &weights, bool rescale, bool times_inputs) {
-            AttributeJob job;
-            job.x = source(x, "x", model.network.inputs());
+          [](M &model, const py::array &x, const std::string &method,
+             const std::optional<py::array> &targets, const std::optional<py::array> &baseline,
+             const std::optional<py::array> &background, const std::optional<py::array> &points,
+             const std::optional<py::array> &weights, const std::optional<py::array> &noise,
+             std::size_t samples, std::uint64_t seed, double epsilon, bool times_inputs,
+             bool nodes) {
+            const AttributeJob job =
+                attribute_job(model, x, method, targets, baseline, background, points, weights,
+                              noise, samples, seed, epsilon, times_inputs);
+            if (nodes && job.method != Method::path)
+              throw py::value_error("nodes: expected paths to sum over");
             const std::size_t rows = job.x.rows;
             const auto length = static_cast<py::ssize_t>(rows);
-            if (baseline) {
-              job.baseline = source(*baseline, "baseline", model.network.inputs());
-              if (job.baseline.rows != rows && job.baseline.rows != 1)
-                throw py::value_error("baseline: expected one row, or as many as x");
-              if (job.baseline.rows == 1)
-                job.baseline.row_stride = 0;
-            }
-            if (targets) {
-              job.targets = vector<std::int64_t>(*targets, "targets", rows);
-              for (std::size_t i = 0; i < rows; ++i)
-                if (job.targets[i] < 0 ||
-                    static_cast<std::size_t>(job.targets[i]) >= model.network.outputs())
-                  throw py::value_error("targets: expected outputs of the model");
-            }
-            job.steps = static_cast<std::size_t>(points.size());
-            job.points = vector<double>(points, "points", job.steps);
-            job.weights = vector<double>(weights, "weights", job.steps);
-            job.rescale = rescale;
-            job.times_inputs = times_inputs;
-            if (rescale && !baseline)
-              throw py::value_error("baseline: expected one to rescale by");
+            const bool compares = baseline || background;
 
             py::typing::Dict<py::str, py::object> answer;
             AttributeOut<T> out;
             auto values = make_array<T>(rows, model.network.inputs());
             py::array_t<std::int64_t> asked(length);
-            py::array_t<T> outputs(length), baseline_outputs(baseline ? length : 0);
+            py::array_t<T> outputs(length), baseline_outputs(compares ? length : 0);
             py::array_t<double> sums(length);
             out.values = values.mutable_data();
             out.targets = asked.mutable_data();
             out.outputs = outputs.mutable_data();
             out.baseline_outputs = baseline_outputs.mutable_data();
             out.sums = sums.mutable_data();
+            py::list of_layers;
+            for (std::size_t l = 0; nodes && l + 1 < model.network.layers.size(); ++l) {
+              auto layer = make_array<T>(rows, model.network.layers[l].outputs);
+              out.nodes.push_back(layer.mutable_data());
+              of_layers.append(layer);
+            }
             AttributeResult result;
             {
               const py::gil_scoped_release release; // as in train
@@ -541,13 +593,16 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             answer["outputs"] = outputs;
             answer["baseline_outputs"] = baseline_outputs;
             answer["sums"] = sums;
+            answer["nodes"] = of_layers;
             answer["row"] = give_row(result.x_row);
             answer["baseline_row"] = give_row(result.baseline_row);
             return answer;
           },
-          "x"_a, py::kw_only(), "baseline"_a = py::none(), "targets"_a = py::none(), "points"_a,
-          "weights"_a, "rescale"_a = false, "times_inputs"_a = false,
-          "The gradient of one output per row by its inputs, its mean on a path, or DeepLIFT's.");
+          "x"_a, py::kw_only(), "method"_a = "gradient", "targets"_a = py::none(),
+          "baseline"_a = py::none(), "background"_a = py::none(), "points"_a = py::none(),
+          "weights"_a = py::none(), "noise"_a = py::none(), "samples"_a = 0, "seed"_a = 0,
+          "epsilon"_a = 0.0, "times_inputs"_a = false, "nodes"_a = false,
+          "What each input did to one output per row, by the method's definition.");
 
   m.def(
       "train_side_by_side",

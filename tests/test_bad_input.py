@@ -1277,22 +1277,23 @@ CORE_SNIPPETS: dict[str, str] = {
     "no targets": "ready().train(job(_core.Examples(np.ones((5, 3)))))",
     "no targets to evaluate": "ready().evaluate(_core.Examples(np.ones((5, 3))))",
     "no targets to blame": "ready().blame(_core.Examples(np.ones((5, 3))))",
-    "attribute without a column": (
-        "ready().attribute(np.ones((5, 2)), points=np.ones(1), weights=np.ones(1))"
-    ),
+    "attribute without a column": ("ready().attribute(np.ones((5, 2)))"),
     "attribute beyond the outputs": (
-        "ready().attribute(np.ones((1, 3)), targets=np.array([2**40]), points=np.ones(1), "
-        "weights=np.ones(1))"
+        "ready().attribute(np.ones((1, 3)), targets=np.array([2**40]))"
     ),
     "attribute with too few weights": (
-        "ready().attribute(np.ones((5, 3)), points=np.ones(2), weights=np.ones(1))"
+        "ready().attribute(np.ones((5, 3)), method='path', baseline=np.ones((1, 3)), "
+        "points=np.ones(2), weights=np.ones(1))"
+    ),
+    "attribute by no path": (
+        "ready().attribute(np.ones((5, 3)), method='path', baseline=np.ones((1, 3)))"
     ),
     "attribute with two baselines": (
-        "ready().attribute(np.ones((5, 3)), baseline=np.ones((2, 3)), points=np.ones(1), "
-        "weights=np.ones(1))"
+        "ready().attribute(np.ones((5, 3)), baseline=np.ones((2, 3)), method='deeplift')"
     ),
-    "attribute and rescale by nothing": (
-        "ready().attribute(np.ones((5, 3)), points=np.ones(1), weights=np.ones(1), rescale=True)"
+    "attribute and rescale by nothing": "ready().attribute(np.ones((5, 3)), method='deeplift')",
+    "attribute with a baseline too many": (
+        "ready().attribute(np.ones((5, 3)), baseline=np.ones((1, 3)))"
     ),
     "influence of no model": "influence([])",
     "influence of None": "influence([None])",
@@ -1310,6 +1311,20 @@ CORE_SNIPPETS: dict[str, str] = {
     ),
     "influence with too few factors": "influence([ready()], factors=np.ones(0))",
     "influence with a negative top": "influence([ready()], top=-1)",
+    "attribute with an empty background": (
+        "ready().attribute(np.ones((5, 3)), method='expected', background=np.ones((0, 3)), "
+        "samples=1)"
+    ),
+    "attribute without samples": (
+        "ready().attribute(np.ones((5, 3)), method='expected', background=np.ones((2, 3)))"
+    ),
+    "attribute without noise": ("ready().attribute(np.ones((5, 3)), method='smooth', samples=1)"),
+    "attribute with too little noise": (
+        "ready().attribute(np.ones((5, 3)), method='smooth', samples=1, noise=np.ones(2))"
+    ),
+    "attribute without epsilon": "ready().attribute(np.ones((5, 3)), method='lrp')",
+    "attribute to nodes without a path": "ready().attribute(np.ones((5, 3)), nodes=True)",
+    "attribute by no method": "ready().attribute(np.ones((5, 3)), method='guess')",
     "labels for regression": "ready().train(job(labels(0, 0, 0, 0, 0)))",
     "labels of int64": (
         "ready('cross_entropy').train(job(examples(labels=np.zeros(5, np.int64))))"

@@ -40,9 +40,9 @@ class Model32:
         """
         One optimizer step with a given flat gradient.
         """
-    def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], rescale: bool = False, times_inputs: bool = False) -> dict[str, typing.Any]:
+    def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, method: str = 'gradient', targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, background: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, noise: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, samples: typing.SupportsInt | typing.SupportsIndex = 0, seed: typing.SupportsInt | typing.SupportsIndex = 0, epsilon: typing.SupportsFloat | typing.SupportsIndex = 0.0, times_inputs: bool = False, nodes: bool = False) -> dict[str, typing.Any]:
         """
-        The gradient of one output per row by its inputs, its mean on a path, or DeepLIFT's.
+        What each input did to one output per row, by the method's definition.
         """
     def bias(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float32]:
         """
@@ -119,9 +119,9 @@ class Model64:
         """
         One optimizer step with a given flat gradient.
         """
-    def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], rescale: bool = False, times_inputs: bool = False) -> dict[str, typing.Any]:
+    def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, method: str = 'gradient', targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, background: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, noise: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, samples: typing.SupportsInt | typing.SupportsIndex = 0, seed: typing.SupportsInt | typing.SupportsIndex = 0, epsilon: typing.SupportsFloat | typing.SupportsIndex = 0.0, times_inputs: bool = False, nodes: bool = False) -> dict[str, typing.Any]:
         """
-        The gradient of one output per row by its inputs, its mean on a path, or DeepLIFT's.
+        What each input did to one output per row, by the method's definition.
         """
     def bias(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
         """

@@ -516,8 +516,13 @@ class Sequential:
         target: ArrayLike | None = None,
         method: str = "integrated_gradients",
         baseline: ArrayLike | None = None,
+        background: ArrayLike | None = None,
         steps: int = 50,
         rule: str = "gauss_legendre",
+        samples: int = 50,
+        noise: ArrayLike | None = None,
+        seed: int = 0,
+        epsilon: float = 1e-6,
     ) -> attribution.Attribution:
         """Ask how much each input did to one output f, for each example, without dropout.
 
@@ -533,22 +538,31 @@ class Sequential:
             Which output to explain, for all rows or for each. By default the only output, or for
             cross_entropy the model's own guess.
         method : str, default "integrated_gradients"
-            ``"gradient"``: df/dx, with its sign (Simonyan, Vedaldi & Zisserman 2013; their
-            saliency is its absolute value). ``"input_x_gradient"``: x df/dx (Shrikumar,
-            Greenside, Shcherbina & Kundaje 2016, as Shrikumar, Greenside & Kundaje 2017 describe
-            it). ``"integrated_gradients"``: x - baseline times the mean of df/dx on the straight
-            path from the baseline to x (Sundararajan, Taly & Yan 2017); the values sum to
-            f(x) - f(baseline) but for the error of the steps, which is reported. ``"deeplift"``:
-            the rescale rule (Shrikumar, Greenside & Kundaje 2017): as x - baseline times df/dx,
-            but each activation's slope is the quotient of its differences between x and baseline.
+            One of those below. An argument that a method has no use for is left aside, but for
+            `baseline`, `background` and `noise`, which raise.
         baseline : array_like (inputs,) or (n, inputs), optional
             What x is compared to, where paths begin: one for all or one per row, in the units of
-            X. Zeros by default. For integrated gradients and deeplift.
+            X. Zeros by default. For integrated_gradients, deeplift and conductance.
+        background : array_like (m, inputs), optional
+            A set of baselines in place of one: the attributions are their mean over the set,
+            every row of X against every row of the set, at m times the cost. For
+            integrated_gradients, deeplift and conductance; expected_gradients needs one, and draws
+            from it.
         steps : int, default 50
-            Points on the path. For integrated gradients alone.
+            Points on the path. For integrated_gradients and conductance.
         rule : {"gauss_legendre", "riemann"}, default "gauss_legendre"
             Where the points lie and what they weigh: Gauss-Legendre quadrature, or the middles of
-            equal steps. For integrated gradients alone.
+            equal steps. For integrated_gradients and conductance.
+        samples : int, default 50
+            Draws per row of X. For expected_gradients and smooth_grad.
+        noise : float or array_like (inputs,), optional
+            Standard deviation of the noise in the units of X, for all inputs or for each.
+            smooth_grad needs it; the paper takes 0.1 to 0.2 of the range of X.
+        seed : int, default 0
+            Of the draws, below 2**64: numbers of the seed and the row's place in X, the same at
+            any number of threads; more samples begin with the same ones.
+        epsilon : float, default 1e-6
+            What keeps denominators away from 0, positive. For lrp.
 
         Returns
         -------
@@ -562,6 +576,46 @@ class Sequential:
         RuntimeError
             Where the model has no weights yet.
 
+        Notes
+        -----
+        The methods:
+
+        ``"gradient"``
+            df/dx, with its sign (Simonyan, Vedaldi & Zisserman 2013; their saliency is its
+            absolute value).
+        ``"input_x_gradient"``
+            x df/dx (Shrikumar, Greenside, Shcherbina & Kundaje 2016, as Shrikumar, Greenside &
+            Kundaje 2017 describe it).
+        ``"smooth_grad"``
+            The mean of df/dx over `samples` points x + noise, normal and independent for each
+            input (Smilkov, Thorat, Kim, Viegas & Wattenberg 2017).
+        ``"integrated_gradients"``
+            x - baseline times the mean of df/dx on the straight path from the baseline to x
+            (Sundararajan, Taly & Yan 2017). The values sum to f(x) - f(baseline) but for the error
+            of the steps, which is reported.
+        ``"expected_gradients"``
+            Integrated gradients in expectation over baselines of the background (Erion, Janizek,
+            Sturmfels, Lundberg & Lee 2021): the mean over `samples` draws of a baseline and a
+            point on its path. It needs m * steps / samples times less work than
+            integrated_gradients with the same `background`, which is the whole double sum and what
+            this one tends to; the error of the draws is reported.
+        ``"deeplift"``
+            The rescale rule (Shrikumar, Greenside & Kundaje 2017): as x - baseline times df/dx,
+            but each activation's slope is the quotient of its differences between x and baseline.
+            The values sum to f(x) - f(baseline). With a `background`, this is the DeepSHAP of
+            Lundberg & Lee 2017.
+        ``"lrp"``
+            Layer-wise relevance propagation, the epsilon rule (Bach et al. 2015): from the output,
+            R_i = h_i sum_j w_ij R_j / (z_j + epsilon sign(z_j)), where z_j includes the bias and
+            activations pass relevance on as it is. Each layer keeps the share
+            (b_j + epsilon sign(z_j)) / (z_j + epsilon sign(z_j)) of R_j, so the values sum to f(x)
+            only without biases and for a small epsilon; what is missing is reported.
+        ``"conductance"``
+            Integrated gradients, and for each node j of each hidden layer, in ``nodes``, the
+            integral of df/dh_j dh_j/da along the path (Dhamdhere, Sundararajan & Yan 2018): how
+            much of f(x) - f(baseline) flows through it. Exact at every point of the path, from
+            tangents carried forward, not from differences between the points.
+
         Examples
         --------
         >>> import culpa
@@ -574,8 +628,30 @@ class Sequential:
         (5, 64)
         >>> bool(answer.completeness_error.max() < 1e-4)
         True
+
+        Against a set of baselines, and through the hidden nodes:
+
+        >>> answer = model.attribute(
+        ...     X[:5], target=y[:5], method="conductance", background=X[100:110])
+        >>> [nodes.shape for nodes in answer.nodes]
+        [(5, 32)]
+        >>> model.attribute(X[:5], target=y[:5], method="smooth_grad", noise=2.0).values.shape
+        (5, 64)
         """
-        return attribution.compute(self, X, target, method, baseline, steps, rule)
+        return attribution.compute(
+            self,
+            X,
+            target,
+            method,
+            baseline=baseline,
+            background=background,
+            steps=steps,
+            rule=rule,
+            samples=samples,
+            noise=noise,
+            seed=seed,
+            epsilon=epsilon,
+        )
 
     def influence(
         self,
