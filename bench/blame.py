@@ -1,26 +1,27 @@
 """Measures what answers about blame cost, beside those who can give the same ones.
 
 First, what `want` costs in `model.blame`, over a plain training step without its update (gather,
-walk, loss and gradient), for the step's batch and for many rows. Then each question, asked of culpa
-and, where they are installed, of PyTorch (autograd, or torch.func's vmap of grad), Opacus and
-Captum, with the same weights; the answers are compared before they are timed. Private training and
-label errors, whose measure is not time alone, have `bench/privacy.py` and `bench/label_errors.py`.
+walk, loss and gradient), for the step's batch and for many rows. Then each question of
+`bench/questions/`, asked of culpa and, where they are installed, of PyTorch (autograd, or
+torch.func's vmap of grad), Captum and Opacus: float32, the same weights (784-256-128-10) and
+examples; where nothing is random, the answers are compared before they are timed. Label errors,
+whose measure is not time, are hunted last, beside cleanlab (`bench/label_errors.py` has more).
 
-The sides take turns. Reported are medians of the times, quartiles of the ratio to culpa in each
-round (above 1: culpa is faster), and by how much the peak of the resident memory rises, each in a
-process of its own.
+The sides take turns. Reported are medians of the times, medians and quartiles of the ratio to culpa
+in each round (above 1: culpa is faster), and by how much the peak of the resident memory rises
+while a first answer is given, each in a process of its own.
 
-    python bench/blame.py [--threads 1] [--rounds 9] [--question examples]
+    python bench/blame.py [--threads 1] [--rounds 9] [--question lrp --question want ...]
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import subprocess
+import sys
 import time
-import warnings
-from collections.abc import Callable
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -29,7 +30,8 @@ from culpa import _core
 from culpa.bench.machine import describe, headline, limit_threads
 from culpa.bench.sides.culpa_side import CulpaSide, make_model
 from culpa.bench.workloads import WORKLOADS, Problem
-from turns import Call, child_memory, differences, print_times, rise, take_turns
+from questions import Call, attributions, influence, private, walk
+from turns import child_memory, differences, print_times, rise, take_turns
 
 WANTS: dict[str, tuple[str, ...]] = {
     "examples": ("examples",),
@@ -38,7 +40,6 @@ WANTS: dict[str, tuple[str, ...]] = {
     "weights": ("weights",),
     "all": ("losses", "nodes", "inputs", "weights", "examples"),
 }
-ROWS = 512
 
 
 # What want costs
@@ -87,166 +88,58 @@ def measure_wants(workload: str, rounds: int) -> None:
 
 # The questions
 
-
-def problem() -> tuple[Any, Any, Any]:
-    """Return weights as a NumpyNet, X and y."""
-    from culpa.bench.numpy_net import NumpyNet
-
-    shape = WORKLOADS["mnist"].shape
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((ROWS, shape[0]), np.float32)
-    return NumpyNet(shape, seed=0), X, rng.integers(0, shape[-1], ROWS)
+QUESTIONS = {**walk.QUESTIONS, **attributions.QUESTIONS, **influence.QUESTIONS, **private.QUESTIONS}
 
 
-def culpa_side(question: str) -> Call:
-    """Return culpa's answer."""
-    net, X, y = problem()
-    model = make_model(WORKLOADS["mnist"].shape)
-    for i, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
-        model.layers[i].weight, model.layers[i].bias = weight, bias
-
-    def ask() -> Any:
-        blame = model.blame(X, y, want=(question,))
-        return blame.nodes[0] if question == "nodes" else getattr(blame, question)
-
-    return ask
-
-
-def torch_parts() -> tuple[Any, Any, Any, Any]:
-    """Return torch, the network, X and y."""
-    import torch
-
-    from culpa.bench.sides.torch_side import make_network
-
-    torch.set_num_threads(culpa.get_num_threads())
-    net, X, y = problem()
-    return torch, make_network(net.weights, net.biases), torch.from_numpy(X), torch.from_numpy(y)
-
-
-def autograd_side(question: str) -> Call:
-    """Return autograd's answer: error signals of the inputs or of the nodes."""
-    torch, network, X, y = torch_parts()
-
-    def ask() -> Any:
-        x = X.clone().requires_grad_() if question == "inputs" else X
-        asked, h = [x], x
-        for layer in network:
-            h = layer(h)
-            if isinstance(layer, torch.nn.Linear) and question == "nodes":
-                asked.append(h)
-        wanted = asked[1:] or asked
-        loss = torch.nn.functional.cross_entropy(h, y, reduction="sum")
-        return torch.autograd.grad(loss, wanted)[0].numpy()
-
-    return ask
-
-
-def norms(torch: Any, gradients: Any) -> Any:
-    """Return each example's norm over all parameters' gradients."""
-    squares = [gradient.flatten(1).square().sum(1) for gradient in gradients]
-    return torch.stack(squares).sum(0).sqrt().numpy()
-
-
-def torch_func_side(question: str) -> Call:
-    """Return the norms of per-example gradients by vmap(grad)."""
-    torch, network, X, y = torch_parts()
-    parameters = {name: value.detach() for name, value in network.named_parameters()}
-
-    def loss(parameters: Any, x: Any, y: Any) -> Any:
-        outputs = torch.func.functional_call(network, parameters, (x[None],))
-        return torch.nn.functional.cross_entropy(outputs, y[None])
-
-    gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
-
-    def ask() -> Any:
-        parts = gradients(parameters, X, y).values()
-        return (
-            torch.stack([part.flatten(1).square().sum(1) for part in parts]).sum(0).sqrt().numpy()
-        )
-
-    return ask
-
-
-def opacus_side(question: str) -> Call:
-    """Return the norms of the per-example gradients that Opacus's hooks leave."""
-    torch, network, X, y = torch_parts()
-    from opacus import GradSampleModule
-
-    warnings.filterwarnings("ignore", message="Full backward hook")
-    model = GradSampleModule(network, loss_reduction="sum")
-
-    def ask() -> Any:
-        model.zero_grad()
-        torch.nn.functional.cross_entropy(model(X), y, reduction="sum").backward()
-        parts = [parameter.grad_sample for parameter in model.parameters()]
-        return (
-            torch.stack([part.flatten(1).square().sum(1) for part in parts]).sum(0).sqrt().numpy()
-        )
-
-    return ask
-
-
-Make = Callable[[str], Call]
-QUESTIONS: dict[str, tuple[str, dict[str, tuple[Make, str]]]] = {  # sides with what they need
-    "examples": (
-        "norm of each example's gradient",
-        {
-            "culpa": (culpa_side, "culpa"),
-            "torch.func": (torch_func_side, "torch"),
-            "Opacus": (opacus_side, "opacus"),
-        },
-    ),
-    "inputs": (
-        "gradient of each example's loss by its inputs",
-        {"culpa": (culpa_side, "culpa"), "autograd": (autograd_side, "torch")},
-    ),
-    "nodes": (
-        "error signals of all nodes",
-        {"culpa": (culpa_side, "culpa"), "autograd": (autograd_side, "torch")},
-    ),
-}
-
-
-def measure_question(question: str, rounds: int) -> None:
+def measure_question(name: str, rounds: int) -> None:
     """Print a question's times and memory."""
-    title, all_sides = QUESTIONS[question]
-    sides = {
-        name: make(question)
-        for name, (make, module) in all_sides.items()
-        if importlib.util.find_spec(module)
-    }
-    worst = differences({name: call() for name, call in sides.items()})
-    if worst > 1e-3:
-        raise SystemExit(f"{title}: the sides differ by {worst:.2g}")
-    times = take_turns(sides, rounds)
+    question = QUESTIONS[name]
+    present = [side for side in question.sides if find_spec(question.sides[side].module)]
+    calls = {side: question.sides[side].make() for side in present}
+    differ = ""
+    if question.tolerance is not None and len(calls) > 1:
+        worst = differences({side: call() for side, call in calls.items()})
+        if worst > question.tolerance:
+            raise SystemExit(f"{question.title}: the sides' answers differ by {worst:.2g}")
+        differ = f" (answers differ by at most {worst:.1g})"
+    times = take_turns(calls, rounds)
     threads = culpa.get_num_threads()
-    memory = {name: child_memory(__file__, question, name, threads) for name in sides}
-    print(f"\n{title}, {ROWS} rows (values differ by at most {worst:.1g})")
+    memory = {side: child_memory(__file__, name, side, threads) for side in present}
+    print(f"\n{question.title}{differ}")
     print_times(times, memory)
+
+
+def hunt_label_errors(threads: int) -> None:
+    """Flip labels of Fashion-MNIST and hunt them, where the data are there."""
+    print("\nlabel errors", flush=True)
+    script = Path(__file__).with_name("label_errors.py")
+    subprocess.run([sys.executable, script, "--seeds", "1", "--threads", str(threads)], check=False)
 
 
 def main() -> None:
     """Measure and print."""
+    names = ("want", *QUESTIONS, "label errors")
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--question", choices=("want", *QUESTIONS), action="append")
+    parser.add_argument("--question", choices=names, action="append", help="default: all")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         question, side, threads = arguments.child
         limit_threads(int(threads))
-        make = QUESTIONS[question][1][side][0]
-        print(rise(lambda: make(question)))
+        print(rise(QUESTIONS[question].sides[side].make))
         return
     if arguments.threads < 1 or arguments.rounds < 1:
         parser.error("expected --threads and --rounds of at least 1")
     limit_threads(arguments.threads)
     print(headline(describe()))
-    for question in arguments.question or ("want", *QUESTIONS):
+    for question in arguments.question or names:
         if question == "want":
             for workload in ("digits", "mnist", "tab"):
                 measure_wants(workload, arguments.rounds)
+        elif question == "label errors":
+            hunt_label_errors(arguments.threads)
         else:
             measure_question(question, arguments.rounds)
 
