@@ -137,6 +137,7 @@ def tab(profile: Path) -> Iterator[Tab]:
         pass_fds=(to_read, to_answer),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env={key: value for key, value in os.environ.items() if key != "LD_PRELOAD"},  # sanitizers
     )
     os.close(to_read)
     os.close(to_answer)
