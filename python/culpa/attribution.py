@@ -65,7 +65,7 @@ def compute(
     _checks.choice("rule", rule, RULES)
     steps = _checks.integer("steps", steps, 1)
     core = model._built()
-    x = data.check_x(X, model.input_size, model.dtype, finite=False)
+    x = data.check_dense(X, model.input_size, model.dtype, "attribute")
     targets = _check_target(model, target, len(x))
     follows_path = method == "integrated_gradients"
     base = None
