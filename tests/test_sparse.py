@@ -265,7 +265,9 @@ def test_every_format_means_the_same(form: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [bool, "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", ">f4", ">i2"], ids=str
+    "given",
+    [bool, "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", ">f4", ">i2"],
+    ids=str,
 )
 @pytest.mark.parametrize("dtype", helpers.DTYPES)
 def test_every_dtype_of_values(given: Any, dtype: str) -> None:
@@ -353,7 +355,8 @@ def test_unsorted_and_repeated_columns_are_added_up(rates: tuple[float, ...]) ->
     got, want = model.blame(X, labels(40)), model.blame(dense, labels(40))
     np.testing.assert_allclose(got.examples, want.examples, rtol=1e-12)
     np.testing.assert_array_equal(got.weights[0], want.weights[0])
-    assert np.array_equal(X.data, before[0]) and np.array_equal(X.indices, before[1])
+    assert np.array_equal(X.data, before[0])
+    assert np.array_equal(X.indices, before[1])
 
 
 def test_scipys_own_duplicates() -> None:
@@ -694,7 +697,9 @@ def test_targets_and_weights_must_be_dense() -> None:
 def test_some_rows_of_sparse_rows() -> None:
     dense = draw(20, 9, 0.4)
     X = data.as_rows("X", sparse.csr_array(dense))
-    assert isinstance(X, SparseRows) and len(X) == 20 and X.dtype == np.float64
+    assert isinstance(X, SparseRows)
+    assert len(X) == 20
+    assert X.dtype == np.float64
     for rows in ([], [0], [19, 0, 10, 10, 3]):
         part = X[np.array(rows, np.int64)]
         assert part.shape == (len(rows), 9)

@@ -182,9 +182,7 @@ def _check_shape(name: str, shape: tuple[int, ...], inputs: int | None) -> None:
             mend = f"use {name}[None, :] for one example or {name}[:, None] for one input"
         raise ValueError(f"{name}: expected shape (n, {width}), got shape {shape}; {mend}")
     if shape[0] == 0 or shape[1] == 0:
-        raise ValueError(
-            f"{name}: expected at least one row and one column, got shape {shape}"
-        )
+        raise ValueError(f"{name}: expected at least one row and one column, got shape {shape}")
     if inputs is not None and shape[1] != inputs:
         raise ValueError(
             f"{name}: expected {inputs} columns, the model's input size, got shape {shape}; "
