@@ -17,7 +17,7 @@ constexpr std::size_t block_rows = 126; // nine tiles of 14 rows, twenty-one of 
 
 template <class T> struct PredictSpace {
   PredictSpace(const Network &network, std::size_t rows, bool judges, bool sparse)
-      : entries(sparse ? rows : 0, 0),
+      : entries(sparse ? SparseBlock<T>(rows, 0) : SparseBlock<T>()),
         row_buffer(std::max(sparse ? 0 : network.inputs(), network.outputs())),
         labels(judges ? rows : 0), targets(judges ? rows * network.outputs() : 0) {
     const auto panel = active<T>().panel;

@@ -31,19 +31,22 @@ SparseBlock<T>::SparseBlock(std::size_t capacity, std::size_t by_column)
     : begins(capacity), ends(capacity), column_begins(by_column ? by_column + 1 : 0) {}
 
 template <class T> void SparseBlock<T>::reserve(std::size_t entries, std::size_t threads) {
-  if (reserved_ && entries <= capacity_ && threads <= threads_)
+  if (values.size() && entries <= capacity_ && threads <= threads_)
     return;
-  capacity_ = reserved_ ? entries + entries / 8 : entries; // batches differ: not again and again
-  threads_ = std::max(threads, threads_);
-  reserved_ = true;
+  if (capacity_) // batches differ: not again and again
+    entries = std::max(entries + entries / 8, capacity_);
+  threads = std::max(threads, threads_);
   // The conversion of a row fills its last register up: each thread has room for that at its end.
-  const std::size_t size = capacity_ + threads_ * active<T>().panel;
+  const std::size_t size = entries + threads * active<T>().panel;
+  capacity_ = 0; // until all of it is there: memory may run out
   columns = Buffer<std::uint32_t>(size);
-  values = Buffer<T>(size);
   if (column_begins.size()) {
-    rows = Buffer<std::uint32_t>(capacity_);
-    column_values = Buffer<T>(capacity_);
+    rows = Buffer<std::uint32_t>(entries);
+    column_values = Buffer<T>(entries);
   }
+  values = Buffer<T>(size);
+  capacity_ = entries;
+  threads_ = threads;
 }
 
 namespace {

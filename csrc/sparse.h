@@ -43,7 +43,6 @@ template <class T> struct SparseBlock {
 
 private:
   std::size_t capacity_ = 0, threads_ = 0;
-  bool reserved_ = false;
 };
 
 // This thread's rows of a block, by row: converted and scaled. Gives the first row of the source
