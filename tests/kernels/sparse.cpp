@@ -16,7 +16,7 @@ template <class T> struct Lists {
     for (std::size_t i = 0; i < count; ++i) {
       put_stray(length, numbers);
       begins.push_back(index.size());
-      const bool empty = i % 5 == 3, full = i % 7 == 2;
+      const bool empty = i % 5 == 3 || density < 0, full = i % 7 == 2;
       for (std::size_t j = 0; j < length; ++j)
         if (!empty && (full || numbers.uniform(0, 1) < density)) {
           index.push_back(static_cast<std::uint32_t>(j));
@@ -98,7 +98,7 @@ void check_outer_of(const Kernels<T> &k, std::size_t rows, std::size_t inputs, R
     }
     begins.push_back(values.size());
   }
-  const std::size_t width = outputs.end - outputs.begin, g_width = width + 3;
+  const std::size_t width = outputs.end - outputs.begin, g_width = width + rows % 2 * 3;
   const Panels d_at{k.panel, rows, outputs.end};
   const std::vector<T> d =
       d_at.template fill<T>([&](std::size_t, std::size_t) { return numbers.exact(); });
@@ -174,7 +174,7 @@ template <class T> void check_sparse(const Kernels<T> &k, Log &log) {
   // Around a register, a panel, and the eight registers that a row takes at a time.
   for (const std::size_t outputs :
        {std::size_t{1}, P / 2, P / 2 + 1, P, P + 1, 4 * P - P / 2 + 1, 4 * P, 4 * P + 3, 9 * P - 1})
-    for (const double density : {0.0, 0.1, 0.5}) {
+    for (const double density : {-1.0, 0.0, 0.1, 0.5}) { // below 0: no entry at all
       for (const std::size_t rows : {0, 1, 2, 9, 20})
         for (const std::size_t inputs : {std::size_t{0}, std::size_t{1}, P - 1, std::size_t{70}})
           check_product_of(k, rows, inputs, outputs, density, numbers, log);
