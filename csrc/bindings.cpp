@@ -78,7 +78,7 @@ std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const
 
 // What examples a call works on. Keeps the arrays alive and their views together.
 struct ExampleArrays {
-  py::array x;
+  Inputs x;
   std::optional<py::array> labels, targets, weights, order, score_scale;
 
   template <class T> Examples view(const Model<T> &model, bool wants_targets = true) const {
@@ -491,7 +491,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "or the top highest and lowest of each test.")
       .def(
           "predict",
-          [](M &model, const py::array &x, bool classes) -> py::typing::Tuple<py::array, py::int_> {
+          [](M &model, const Inputs &x, bool classes) -> py::typing::Tuple<py::array, py::int_> {
             const Examples examples{source(x, "x", model.network.inputs()), {}};
             const std::size_t rows = examples.x.rows;
             PredictOut<T> out;
@@ -657,8 +657,14 @@ void bind_descriptions(py::module_ &m) {
            "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false, "decoupled"_a = false,
            "decay_per_example"_a = false, "scikit_learn"_a = false);
 
+  py::class_<SparseRows>(m, "SparseRows", "A sparse matrix of inputs in CSR form, checked.")
+      .def(py::init<py::array, py::array, const py::array &, std::size_t, const std::string &>(),
+           "values"_a, "indices"_a, "begins"_a, "columns"_a, "name"_a)
+      .def_property_readonly("canonical", &SparseRows::canonical,
+                             "Whether the columns of each row rise, as the core wants them to.");
+
   py::class_<ExampleArrays>(m, "Examples", "Arrays of examples, one row each.")
-      .def(py::init<py::array, std::optional<py::array>, std::optional<py::array>,
+      .def(py::init<Inputs, std::optional<py::array>, std::optional<py::array>,
                     std::optional<py::array>, std::optional<py::array>, std::optional<py::array>>(),
            "x"_a, py::kw_only(), "labels"_a = py::none(), "targets"_a = py::none(),
            "weights"_a = py::none(), "order"_a = py::none(), "score_scale"_a = py::none());

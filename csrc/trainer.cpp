@@ -130,6 +130,11 @@ bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspa
       if (job.example_scores)
         std::copy_n(space.scores.data(), end - begin, job.example_scores + begin);
     }
+    if (space.sparse) {
+      crew.enter(Phase::weights);
+      transpose(space.entries, end - begin, crew);
+      crew.wait();
+    }
     for (std::size_t u = units.begin; u < units.end; ++u) {
       const Unit &unit = space.units[u];
       T *gradient = whole ? space.gradient.data() : piece;
@@ -262,18 +267,33 @@ template <class T> void ready(Model<T> &model) { // a model without an optimizer
 }
 
 template <class T>
-void make_room(Model<T> &model, std::size_t batch, std::size_t threads, bool clips) {
-  std::size_t rows = std::min(batch, rows_per_block(model.network, sizeof(T)));
+void make_room(Model<T> &model, std::size_t batch, std::size_t threads, bool clips, bool sparse) {
+  std::size_t rows = std::min(batch, rows_per_block(model.network, sizeof(T), sparse));
   bool whole = clips || batch > rows;
   const auto &space = model.space;
-  if (space && space->rows >= rows && space->threads >= threads &&
+  const bool same = space && space->sparse == sparse;
+  if (same && space->rows >= rows && space->threads >= threads &&
       (space->gradient.size() || !whole))
     return;
-  if (space) {
+  if (same) {
     rows = std::max(rows, space->rows);
     whole = whole || space->gradient.size();
   }
-  model.space = std::make_unique<Workspace<T>>(model.network, rows, threads, whole);
+  model.space = std::make_unique<Workspace<T>>(model.network, rows, threads, whole, false, sparse);
+}
+
+template <class T> void make_room(Model<T> &model, const TrainJob &job, std::size_t threads) {
+  const bool sparse = job.examples.x.sparse();
+  make_room(model, longest(job), threads, job.clip_norm > 0, sparse);
+  if (!sparse)
+    return;
+  std::size_t most = 0;
+  for (std::size_t i = 0; i < job.steps; ++i)
+    most = std::max(most, most_entries(job.examples,
+                                       {static_cast<std::size_t>(job.offsets[i]),
+                                        static_cast<std::size_t>(job.offsets[i + 1])},
+                                       model.space->rows));
+  model.space->entries.reserve(most, threads);
 }
 
 template <class T>
@@ -297,8 +317,8 @@ template <class T>
 TrainResult train(Model<T> &model, const TrainJob &job, std::size_t threads, Interrupt interrupt) {
   ready(model);
   const std::size_t rows = longest(job);
-  const Plan plan = make_plan(model.network, rows, Walk::train, threads);
-  make_room(model, rows, plan.threads, job.clip_norm > 0);
+  const Plan plan = make_plan(model.network, rows, Walk::train, threads, &job.examples.x);
+  make_room(model, job, plan.threads);
   Shared shared;
   Poll poll(interrupt);
   const bool polls = model.network.flops() * static_cast<double>(rows) > long_step;
@@ -317,7 +337,7 @@ void train_side_by_side(const std::vector<Model<T> *> &models, const std::vector
                         Interrupt interrupt) {
   for (std::size_t i = 0; i < models.size(); ++i) {
     ready(*models[i]);
-    make_room(*models[i], longest(jobs[i]), 1, jobs[i].clip_norm > 0);
+    make_room(*models[i], jobs[i], 1);
   }
   std::vector<Shared> shared(models.size());
   results.assign(models.size(), {});
@@ -340,7 +360,7 @@ void apply(Model<T> &model, const T *gradient, double learning_rate, double weig
            std::size_t threads) {
   const Network &network = model.network;
   ready(model);
-  make_room(model, 1, 1, false);
+  make_room(model, 1, 1, false, model.space && model.space->sparse);
   ++model.moments.steps;
   const auto rule =
       make_rule<T>(model.optimizer, learning_rate, model.moments.steps, 1, weight_sum);

@@ -6,18 +6,29 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Examples', 'Job', 'Model32', 'Model64', 'Optimizer', 'draw', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'measure_peak', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'set_num_threads', 'train_side_by_side']
+__all__: list[str] = ['Examples', 'Job', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'draw', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'measure_peak', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'set_num_threads', 'train_side_by_side']
 class Optimizer:
     """
     What an optimizer is, without its moments.
     """
     def __init__(self, rule: str, *, beta_1: typing.SupportsFloat | typing.SupportsIndex = 0.9, beta_2: typing.SupportsFloat | typing.SupportsIndex = 0.999, epsilon: typing.SupportsFloat | typing.SupportsIndex = 1e-08, momentum: typing.SupportsFloat | typing.SupportsIndex = 0.0, weight_decay: typing.SupportsFloat | typing.SupportsIndex = 0.0, nesterov: bool = False, decoupled: bool = False, decay_per_example: bool = False, scikit_learn: bool = False) -> None:
         ...
+class SparseRows:
+    """
+    A sparse matrix of inputs in CSR form, checked.
+    """
+    def __init__(self, values: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], indices: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], begins: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], columns: typing.SupportsInt | typing.SupportsIndex, name: str) -> None:
+        ...
+    @property
+    def canonical(self) -> bool:
+        """
+        Whether the columns of each row rise, as the core wants them to.
+        """
 class Examples:
     """
     Arrays of examples, one row each.
     """
-    def __init__(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, labels: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, order: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, score_scale: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
+    def __init__(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | SparseRows, *, labels: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, order: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, score_scale: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
         ...
 class Job:
     """
@@ -72,7 +83,7 @@ class Model32:
         """
         The flat parameter vector, a read-only view.
         """
-    def predict(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], classes: bool = False) -> tuple[numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], int]:
+    def predict(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | SparseRows, classes: bool = False) -> tuple[numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], int]:
         """
         The outputs (n, outputs) or the class of each row; and a row that is not finite, or -1.
         """
@@ -151,7 +162,7 @@ class Model64:
         """
         The flat parameter vector, a read-only view.
         """
-    def predict(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], classes: bool = False) -> tuple[numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], int]:
+    def predict(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | SparseRows, classes: bool = False) -> tuple[numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], int]:
         """
         The outputs (n, outputs) or the class of each row; and a row that is not finite, or -1.
         """

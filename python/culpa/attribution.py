@@ -111,7 +111,7 @@ def compute(
         raise ValueError(f"seed: expected an integer below 2**64, got {seed}")
     epsilon = _checks.number("epsilon", epsilon, float(np.finfo(model.dtype).tiny), 1e30)
     core = model._built()
-    x = data.check_x(X, model.input_size, model.dtype, finite=False)
+    x = data.check_dense(X, model.input_size, model.dtype, "attribute")
     options: dict[str, Any] = {"targets": _check_target(model, target, len(x))}
     options.update(_check_compared(model, method, baseline, background, x))
     kind = METHODS[method][0]

@@ -213,8 +213,10 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like (n, inputs)
-            Any real dtype and memory layout; not copied, read row by row, memory maps too.
+        X : array_like or sparse matrix (n, inputs)
+            Any real dtype and memory layout; not copied, read row by row, memory maps too. SciPy's
+            sparse matrices and arrays are read as CSR (others are converted to it once), and never
+            made dense.
         y : array_like
             cross_entropy: class indices (n,) or probabilities (n, classes);
             binary_cross_entropy: 0 to 1, (n,) or (n, outputs); others: (n,) or (n, outputs).
@@ -345,7 +347,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like (n, inputs)
+        X : array_like or sparse matrix (n, inputs)
             Any real dtype.
 
         Returns
@@ -359,7 +361,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like (n, inputs)
+        X : array_like or sparse matrix (n, inputs)
             Any real dtype.
 
         Returns
@@ -391,7 +393,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like (n, inputs)
+        X : array_like or sparse matrix (n, inputs)
             Any real dtype.
 
         Returns
@@ -420,7 +422,7 @@ class Sequential:
     def _predict(self, X: Any, *, classes: bool) -> Array:
         core = self._built()
         x = data.check_x(X, self._input_size, self.dtype, finite=False)
-        answer, row = core.predict(x, classes)
+        answer, row = core.predict(data.in_core(x), classes)
         if row >= 0:
             raise data.not_finite("X", x, row, self.dtype, self.input_scale)
         return answer
