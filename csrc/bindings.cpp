@@ -448,6 +448,8 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
               job.train = train.view(*model); // checks that all have the same inputs and outputs
               job.test = test.view(*model);
             }
+            if (job.train.x.sparse() || job.test.x.sparse())
+              throw py::type_error("train, test: expected dense rows");
             job.factors = vector<double>(factors, "factors", models.size());
             const std::size_t trains = job.train.x.rows, tests = job.test.x.rows;
             py::typing::Dict<py::str, py::object> answer;

@@ -708,3 +708,51 @@ def test_some_rows_of_sparse_rows() -> None:
             found = np.zeros(9)
             found[columns] = values
             np.testing.assert_array_equal(found, dense[row])
+
+
+def test_a_row_as_an_array() -> None:
+    dense = draw(20, 9, 0.4)
+    X = data.as_rows("X", sparse.csr_array(dense))
+    np.testing.assert_array_equal(X[4:7].dense(), dense[4:7])
+    np.testing.assert_array_equal(X.dense(), dense)
+    assert X[20:].dense().shape == (0, 9)
+
+
+# --- Answers -------------------------------------------------------------------------------------
+
+
+@functools.cache
+def digits() -> tuple[culpa.Sequential, np.ndarray, np.ndarray]:
+    X, y, _, _ = culpa.datasets.digits()
+    layers = [Dense(16, "relu"), Dense(10)]
+    model = culpa.Sequential(layers, loss="cross_entropy", input_scale=1 / 16)
+    model.fit(X, y, epochs=2, verbose=False)
+    return model, X[:300], y[:300]
+
+
+ANSWERS: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "el2n": culpa.el2n,
+    "grand": culpa.grand,
+    "label errors": lambda model, X, y: culpa.find_label_errors(model, X, y, epochs=2).losses,
+    "diagnose": lambda model, X, y: np.array([x[3:] for x in culpa.diagnose(model, X, y).layers]),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_is_that_of_dense_rows(name: str) -> None:
+    model, X, y = digits()
+    expected = ANSWERS[name](model, X, y)
+    np.testing.assert_allclose(ANSWERS[name](model, sparse.csr_array(X), y), expected, rtol=1e-12)
+
+
+def test_the_page_is_that_of_dense_rows() -> None:
+    model, X, y = digits()
+    assert culpa.page(model, sparse.csr_array(X), y) == culpa.page(model, X, y)
+
+
+@pytest.mark.parametrize("name", ["X_train", "X_test"])
+def test_influence_asks_for_dense_rows(name: str) -> None:
+    model, X, y = digits()
+    parts = {"X_train": X, "X_test": X, "y_train": y, "y_test": y}
+    with pytest.raises(TypeError, match=rf"{name}: expected a dense array .*{name}\.toarray"):
+        model.influence(**{**parts, name: sparse.csr_array(X)})

@@ -196,7 +196,7 @@ def _check_compared(
                 "background: expected either a baseline or a background, got both; the answer is "
                 "relative to one baseline, or the mean over a set"
             )
-        rows = data.check_x(background, x.shape[1], model.dtype, "background", finite=False)
+        rows = data.check_dense(background, x.shape[1], model.dtype, "attribute", "background")
         return {"background": rows}
     if "baseline" not in taken:
         raise ValueError(

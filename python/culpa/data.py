@@ -145,13 +145,14 @@ def check_x(
     return array
 
 
-def check_dense(X: Any, inputs: int | None, dtype: str, purpose: str) -> Array:
+def check_dense(X: Any, inputs: int | None, dtype: str, purpose: str, name: str = "X") -> Array:
     """Return X as an array (n, inputs), not yet looked through for NaN; sparse ones are refused."""
     if is_sparse(X):
         raise TypeError(
-            f"X: expected a dense array for {purpose}, got a sparse matrix; use X.toarray()"
+            f"{name}: expected a dense array for {purpose}, got a sparse matrix; use "
+            f"{name}.toarray()"
         )
-    array = check_x(X, inputs, dtype, finite=False)
+    array = check_x(X, inputs, dtype, name, finite=False)
     assert not isinstance(array, SparseRows)
     return array
 
@@ -167,6 +168,11 @@ def as_rows(name: str, X: Any) -> SparseRows:
     values = as_array(f"{name}.data", csr.data)
     indices, begins = np.asarray(csr.indices), np.asarray(csr.indptr)
     return SparseRows(name, values, indices, begins, (int(X.shape[0]), int(X.shape[1])))
+
+
+def dense(x: Array | SparseRows) -> Array:
+    """Return a few checked rows as an array."""
+    return x.dense() if isinstance(x, SparseRows) else np.asarray(x)
 
 
 def in_core(x: Array | SparseRows) -> Array | _core.SparseRows:

@@ -117,7 +117,7 @@ class Networks:
         if "rows" in options:
             raise TypeError("rows: expected none, for the folds choose them; pass X[rows], y[rows]")
         self.model = model
-        self.x = data.check_x(X, model.input_size, model.dtype, finite=False)
+        self.x: Any = data.check_x(X, model.input_size, model.dtype, finite=False)
         targets = data.check_targets(model.loss, y, len(self.x), outputs, model.dtype, "y")
         if task == "classes":
             if targets.labels is None:

@@ -71,6 +71,8 @@ def compute(
     """Check what is asked and let the core compare the examples."""
     k = 0 if top is None else _checks.integer("top", top, 1, "None gives all scores")
     model._built()
+    for name, X in (("X_train", X_train), ("X_test", X_test)):
+        data.check_dense(X, model.input_size, model.dtype, "influence", name)
     train = Examples(model, X_train, y_train, None, "_train")
     test = Examples(model, X_test, y_test, None, "_test")
     cores = _cores(model, checkpoints)

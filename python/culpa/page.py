@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, story
+from culpa import _checks, data, story
 from culpa.blame import column_names
 from culpa.examples import Examples
 
@@ -128,7 +128,7 @@ def tell(
     model._built()
     examples = Examples(model, X, y, None)
     row = _row(model, X, y, example, len(examples.x))
-    x = np.asarray(examples.x[row : row + 1])
+    x = data.dense(examples.x[row : row + 1])
     labels, values = examples.targets.labels, examples.targets.values
     if labels is not None:
         own_y: NDArray[Any] = labels[row : row + 1]

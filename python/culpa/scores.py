@@ -145,8 +145,9 @@ def _error_norms(model: Sequential, X: Any, y: Any) -> Scores:
     norms = np.empty(len(examples.x))
     for at in range(0, len(norms), BLOCK):
         rows = slice(at, at + BLOCK)
+        x: Any = examples.x[rows]
         # From float64 logits: in float32, 1 - p of a guess that is nearly right is lost.
-        error = _probabilities(model, model.predict_logits(examples.x[rows]).astype(np.float64))
+        error = _probabilities(model, model.predict_logits(x).astype(np.float64))
         if labels is not None:
             error[np.arange(len(error)), labels[rows]] -= 1.0
         else:

@@ -62,8 +62,10 @@ class SparseRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> SparseRows:
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> SparseRows:
         """Return a copy of some rows."""
+        if isinstance(rows, slice):
+            rows = np.arange(len(self))[rows]
         counts = np.diff(self.begins)[rows]
         begins = np.append(0, np.cumsum(counts))
         entries = np.arange(begins[-1]) + np.repeat(self.begins[rows] - begins[:-1], counts)
@@ -74,6 +76,13 @@ class SparseRows:
         """Return the columns and the values of one row."""
         which = slice(self.begins[row], self.begins[row + 1])
         return self.indices[which], self.values[which]
+
+    def dense(self) -> Array:
+        """Return an array (n, inputs) of the same values: for a few rows."""
+        array = np.zeros(self.shape, self.dtype)
+        rows = np.repeat(np.arange(len(self)), np.diff(self.begins))
+        array[rows, self.indices[self.begins[0] : self.begins[-1]]] = self.used()
+        return array
 
     def used(self) -> Array:
         """Return the values that belong to a row: arrays may be longer."""

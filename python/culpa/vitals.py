@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _core, blame
+from culpa import _core, blame, data
 from culpa.chance import chance_loss
 from culpa.examples import Examples
 from culpa.findings import LayerHealth, Vitals
@@ -59,7 +60,7 @@ def measure(model: Sequential, examples: Examples, names: list[str] | None, rate
         if answer["row"] >= 0:
             batch.raise_not_finite(answer["row"])
         squares += [float(np.square(x, dtype=np.float64).sum()) for x in answer["nodes"]]
-        stop = _walk(probes, nodes, batch.x) if probes else None
+        stop = _walk(probes, nodes, data.dense(batch.x)) if probes else None
         if stop is not None:
             overflow = stop if overflow is None else min(stop, overflow)
     whole = core.blame(examples.core(), gradient=True)
@@ -96,7 +97,7 @@ def measure(model: Sequential, examples: Examples, names: list[str] | None, rate
         bad,
         overflow,
         nodes[-1].relative_change() if all(ok) else np.nan,
-        bool((examples.x != examples.x[0]).any()),
+        _differ(examples),
         rms,
         name,
     )
@@ -204,11 +205,22 @@ def _largest_input(
     model: Sequential, examples: Examples, names: list[str] | None
 ) -> tuple[float, str]:
     """Return the largest root mean square of a column, after input_scale, and the column's name."""
-    blocks = np.array_split(examples.x, len(examples.x) // 256 + 1)
-    squares = sum(np.square(block, dtype=np.float64).sum(axis=0) for block in blocks)
+    squares = sum(np.square(block, dtype=np.float64).sum(axis=0) for block in _blocks(examples))
     rms = np.sqrt(squares / len(examples.x)) * abs(model.input_scale)
     column = int(rms.argmax())
     return float(rms[column]), f"input {column}" if names is None else f"{names[column]!r}"
+
+
+def _blocks(examples: Examples) -> Iterator[Array]:
+    """Yield the rows of X, some at a time."""
+    for at in range(0, len(examples.x), 256):
+        yield data.dense(examples.x[at : at + 256])
+
+
+def _differ(examples: Examples) -> bool:
+    """Return whether there are different rows."""
+    first = data.dense(examples.x[:1])
+    return any((block != first).any() for block in _blocks(examples))
 
 
 def part(model: Sequential, examples: Examples, rows: NDArray[Any]) -> Examples:

@@ -84,14 +84,15 @@ def examples(
     ranked = _ranked(ranking, len(x), k)
     rows = ranked.rows
     sizes = None if shape is None else _style.image_shape(shape, x.shape[1])
-    said = _guesses(ranked.guesses if guesses is None else guesses, x, rows)
+    drawn = data.dense(x[rows])
+    said = _guesses(ranked.guesses if guesses is None else guesses, drawn, rows, len(x))
     captions = [
         _caption(labels[row], None if said is None else said[i], class_names)
         for i, row in enumerate(rows)
     ]
     if sizes is None:
         return _bars(ranked, captions)
-    return _gallery(x, rows, captions, sizes)
+    return _gallery(drawn, rows, captions, sizes)
 
 
 class Ranked(NamedTuple):
@@ -138,16 +139,16 @@ def _same_length(rows: int, n: int) -> None:
         )
 
 
-def _guesses(given: Any, x: Array, rows: NDArray[np.int64]) -> Array | None:
-    """Return the guesses of these rows, None for none."""
+def _guesses(given: Any, drawn: Array, rows: NDArray[np.int64], n: int) -> Array | None:
+    """Return the guesses of the rows that are drawn, of n; None for none."""
     if given is None:
         return None
     if isinstance(given, Sequential):
-        return given.predict(x[rows])
+        return given.predict(drawn)
     array = np.asarray(given)
-    if array.ndim == 0 or len(array) != len(x):
+    if array.ndim == 0 or len(array) != n:
         raise ValueError(
-            f"guesses: expected a model, or a guess for each of the {len(x)} rows of X, got "
+            f"guesses: expected a model, or a guess for each of the {n} rows of X, got "
             f"{_checks.describe(array)}"
         )
     return array[rows]
@@ -177,7 +178,7 @@ def _as_text(value: Any, names: Sequence[str] | None) -> str:
 
 
 def _gallery(
-    x: Array,
+    drawn: Array,
     rows: NDArray[np.int64],
     captions: list[tuple[str, str | None, bool]],
     shape: tuple[int, ...],
@@ -197,8 +198,9 @@ def _gallery(
     )
     for ax in grid.flat[len(rows) :]:
         ax.remove()
-    for ax, row, (meant, said, right) in zip(grid.flat, rows, captions, strict=False):
-        draw_image(ax, x[row], shape)
+    for ax, row, values, caption in zip(grid.flat, rows, drawn, captions, strict=False):
+        meant, said, right = caption
+        draw_image(ax, values, shape)
         ax.set_title(
             f"label {meant}" + ("" if said is None else f"\nguess {said}"),
             fontsize=_style.SMALL,

@@ -112,9 +112,9 @@ def network(
         raise ValueError(f"y: expected one entry for each of the {len(x)} rows of X")
     names = _style.names_of("feature_names", names, x.shape[1])
     classes = _style.names_of("class_names", class_names, model.output_size)
-    one, truth = x[row : row + 1], targets[row : row + 1]
+    one, truth = data.dense(x[row : row + 1]), targets[row : row + 1]
     answer = model.blame(one, truth)
-    columns = [_input_column(answer.inputs[0], np.asarray(one[0]), names, most)]
+    columns = [_input_column(answer.inputs[0], one[0], names, most)]
     for i, layer in enumerate(answer.layers):
         last = i == len(answer.layers) - 1
         labels = _output_labels(model, one, truth, classes) if last else None
