@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "arrays.h"
-#include "attribute.h"
+#include "attributions/attribute.h"
 #include "blame.h"
 #include "influence.h"
 #include "peak.h"
