@@ -27,7 +27,7 @@ from culpa.schedules import Constant, Schedule
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = ["DivergedError", "Training", "run", "run_side_by_side"]
+__all__ = ["DivergedError", "Training", "as_callbacks", "run", "run_side_by_side"]
 
 CHUNK_SECONDS = 0.05
 MOST_ROWS = 2_000_000  # of a chunk
@@ -102,7 +102,7 @@ class Training:
                 f"optimizer: expected an optimizer such as culpa.Adam(1e-3), "
                 f"got {_checks.describe(optimizer)}"
             )
-        self.callbacks = _as_callbacks(callbacks)
+        self.callbacks = as_callbacks(callbacks)
         if privacy is not None:
             _check_privacy(privacy, sample_weight, class_weight, clip_norm, shuffle)
         self.privacy = privacy
@@ -453,7 +453,8 @@ def _as_early_stopping(value: EarlyStopping | int | bool | None) -> EarlyStoppin
     return EarlyStopping(patience=_checks.integer("early_stopping", value, 1))
 
 
-def _as_callbacks(value: Any) -> list[Callback]:
+def as_callbacks(value: Any) -> list[Callback]:
+    """Return callbacks as a list of Callback, of one, several or none, functions among them."""
     given = list(value or ()) if value is None or isinstance(value, (list, tuple)) else [value]
     result: list[Callback] = []
     for item in given:

@@ -1,0 +1,194 @@
+"""Between scikit-learn's lists of arrays and the core: an estimator's network, and its loss."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from culpa import _core, data
+from culpa.layers import Activation
+from culpa.losses import Loss
+from culpa.model import CORES
+from culpa.sklearn.pace import Moments, Pace
+
+__all__ = ["SPARSE", "Network", "Objective", "Shape", "as_rows"]
+
+Array = NDArray[Any]
+
+SPARSE = False  # whether as_rows takes sparse matrices
+
+
+def as_rows(X: Any) -> Array:
+    """Return X as the core reads it; every X on its way to the core comes through here."""
+    if scipy.sparse.issparse(X):
+        raise TypeError(
+            f"X: expected a dense array, got a sparse {type(X).__name__}; use X.toarray()"
+        )
+    array = np.asarray(X)
+    return array.astype(np.float64) if array.dtype.itemsize > 8 else array
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: a loss of the core, and how scikit-learn's relates to it.
+
+    The core's losses are means over the outputs of an example. scikit-learn's log-loss and Poisson
+    loss are sums over them; its squared error is half of the mean, and yet its gradient is that of
+    half of the sum.
+    """
+
+    loss: Loss
+    loss_scale: float = 1.0
+    gradient_scale: float = 1.0
+
+    def targets(self, y: Array) -> dict[str, Array]:
+        """Return y (n, outputs) as arguments of the core's Examples."""
+        if self.loss.task == "classes":  # one True in a row
+            return {"labels": y.argmax(axis=1).astype(np.int32)}
+        return {"targets": as_rows(y)}
+
+    def constant(self, y: Array) -> Array | None:
+        """Return what scikit-learn adds to each example's loss, for it is half a deviance."""
+        if self.loss.name != "poisson":
+            return None
+        counts = y.astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            entropy = np.where(counts == 0.0, 0.0, counts * np.log(counts))
+        return np.asarray((entropy - counts).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """All that the core must know to build a network."""
+
+    widths: tuple[int, ...]
+    activations: tuple[Activation, ...]  # of the hidden layers
+    dropout: tuple[float, ...]  # the same
+    loss: Loss
+    dtype: str
+    seed: int  # of dropout
+
+
+class Network:
+    """The core's copy of an estimator's weights, with its optimizer.
+
+    The arrays in ``coefs_`` and ``intercepts_`` are the truth wherever a user can reach them:
+    :meth:`load` notes what was written into them, :meth:`store` writes back what training did.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        activations = (*shape.activations, Activation("identity"))
+        dropout = (*shape.dropout, 0.0)
+        self.core = CORES[shape.dtype](
+            layers=[
+                (inputs, outputs, activation.name, activation.alpha or 0.0, rate)
+                for (inputs, outputs), activation, rate in zip(
+                    itertools.pairwise(shape.widths), activations, dropout, strict=True
+                )
+            ],
+            loss=shape.loss.name,
+            loss_parameter=shape.loss.parameter,
+            input_scale=1.0,
+            input_dropout=0.0,
+            seed=shape.seed,
+            member=0,
+        )
+        self._layers = range(len(shape.widths) - 1)
+        self._pace: Pace | None = None
+        self._settings: object = None
+
+    def load(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> None:
+        """Take over these weights, where they are not those that the core has."""
+        core = self.core
+        if all(
+            np.array_equal(core.weight(i), coefs[i]) and np.array_equal(core.bias(i), intercepts[i])
+            for i in self._layers
+        ):
+            return
+        flat = np.zeros(len(core.parameters()), self.shape.dtype)
+        for parts, (weight, bias) in zip(
+            zip(coefs, intercepts, strict=True), core.offsets(), strict=True
+        ):
+            for at, part in zip((weight, bias), parts, strict=True):
+                flat[at : at + np.size(part)] = np.ravel(part)
+        core.set_parameters(flat)
+
+    def store(self, coefs: list[Array], intercepts: list[Array]) -> None:
+        """Write the core's weights into these arrays, or in place of those that cannot hold them.
+
+        (What joblib maps from a file is read-only.)
+        """
+        for i in self._layers:
+            for arrays, value in ((coefs, self.core.weight(i)), (intercepts, self.core.bias(i))):
+                old = arrays[i]
+                if (
+                    isinstance(old, np.ndarray)
+                    and old.flags.writeable
+                    and (old.shape, old.dtype) == (value.shape, value.dtype)
+                ):
+                    np.copyto(old, value)
+                else:
+                    arrays[i] = value.copy()
+
+    def use(self, pace: Pace, optimizer: _core.Optimizer, settings: object) -> None:
+        """Train by this optimizer from now on; the same pace brings or keeps its moments."""
+        if self._pace is pace:
+            if self._settings == settings:
+                return
+            moments: Moments | None = self.core.moments()
+        else:
+            moments = pace.moments
+            self.core.steps = pace.steps
+        self.core.set_optimizer(optimizer)
+        if moments is not None and [m.shape for m in moments[:2]] == [
+            m.shape for m in self.core.moments()[:2]
+        ]:
+            self.core.set_moments(*moments)
+        self._pace, self._settings = pace, settings
+
+    def remember(self, pace: Pace) -> Pace:
+        """Return the pace with the optimizer's moments, for a pickle."""
+        if self._pace is not pace:
+            return pace
+        return pace.with_moments(self.core.moments())
+
+    def outputs(self, X: Any) -> Array:
+        """Return the last layer's outputs (n, outputs), before any function on them."""
+        x = as_rows(X)
+        outputs, row = self.core.predict(x)
+        self.check_finite(x, row)
+        return outputs
+
+    def check_finite(self, x: Array, row: int) -> None:
+        """Raise where the core found a row with a value that its dtype cannot hold."""
+        if row >= 0:
+            raise data.not_finite("X", x, row, self.shape.dtype)
+
+    def examples(
+        self, X: Any, targets: dict[str, Array], sample_weight: Array | None
+    ) -> _core.Examples:
+        """Return examples as the core takes them."""
+        weights = None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64)
+        return _core.Examples(as_rows(X), weights=weights, **targets)
+
+    def gradient(self, examples: _core.Examples, X: Any) -> dict[str, Any]:
+        """Return sums of losses and weights over examples, and the flat gradient of their mean."""
+        answer = self.core.blame(examples, gradient=True)
+        self.check_finite(X, answer["row"])
+        return answer
+
+    def split(self, flat: Array) -> tuple[list[Array], list[Array]]:
+        """Return a flat vector's weights (inputs, outputs) and biases (outputs,)."""
+        weights, biases = [], []
+        for i, (weight, bias) in enumerate(self.core.offsets()):
+            inputs, outputs = self.shape.widths[i : i + 2]
+            weights.append(flat[weight : weight + inputs * outputs].reshape(inputs, outputs))
+            biases.append(flat[bias : bias + outputs])
+        return weights, biases
