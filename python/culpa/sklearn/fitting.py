@@ -79,7 +79,8 @@ class Fit:
         self._network.use(self._pace, optimizer, settings)
         self._callbacks = as_callbacks(model.callbacks)
         self._context = model.__dict__.get("_callback_fit_ctx")
-        self._data = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self._data = {"X": X, "y": lambda: model._decoded(y), "metadata": metadata}
         if (held := self._held_out) is not None:  # prepared once, evaluated each epoch
             targets = self._objective.targets(model._smoothed(held.encoded))
             self._validation = self._network.examples(held.X, targets, held.sample_weight)
@@ -128,7 +129,7 @@ class Fit:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than "
                 "sample size. It is going to be clipped",
-                stacklevel=5,
+                stacklevel=2,
             )
         return np.append(np.arange(0, self._n, min(int(batch), self._n)), self._n)
 
@@ -149,7 +150,7 @@ class Fit:
         except KeyboardInterrupt:
             self._note_weights()
             self.history.stopped = "interrupted"
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=2)
         finally:
             self.reporter.close()
             for callback in self._callbacks:
@@ -204,7 +205,7 @@ class Fit:
                     f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) "
                     "reached and the optimization hasn't converged yet.",
                     ConvergenceWarning,
-                    stacklevel=6,
+                    stacklevel=2,
                 )
 
     def _train_epoch(self, rows: NDArray[np.int64]) -> float:

@@ -15,7 +15,7 @@ from culpa import _core, data
 from culpa.layers import Activation
 from culpa.losses import Loss
 from culpa.model import CORES
-from culpa.sklearn.pace import Moments, Pace
+from culpa.sklearn.pace import Pace
 
 __all__ = ["SPARSE", "Network", "Objective", "Shape", "as_rows"]
 
@@ -138,23 +138,20 @@ class Network:
                     arrays[i] = value.copy()
 
     def use(self, pace: Pace, optimizer: _core.Optimizer, settings: object) -> None:
-        """Train by this optimizer from now on; the same pace brings or keeps its moments."""
-        if self._pace is pace:
-            if self._settings == settings:
-                return
-            moments: Moments | None = self.core.moments()
-        else:
-            moments = pace.moments
-            self.core.steps = pace.steps
+        """Train by this optimizer from now on; its moments come with the pace, or stay."""
+        if (self._pace, self._settings) == (pace, settings):
+            return
+        moments = self.remember(pace).moments
         self.core.set_optimizer(optimizer)
-        if moments is not None and [m.shape for m in moments[:2]] == [
-            m.shape for m in self.core.moments()[:2]
-        ]:
-            self.core.set_moments(*moments)
-        self._pace, self._settings = pace, settings
+        self.core.steps = pace.steps
+        if moments is not None:
+            first, second = (np.asarray(moment, self.shape.dtype) for moment in moments[:2])
+            if [len(first), len(second)] == [len(moment) for moment in self.core.moments()[:2]]:
+                self.core.set_moments(first, second, moments[2])
+        self._pace, self._settings, pace.moments = pace, settings, None
 
     def remember(self, pace: Pace) -> Pace:
-        """Return the pace with the optimizer's moments, for a pickle."""
+        """Return the pace with the optimizer's moments, for where this network does not go."""
         if self._pace is not pace:
             return pace
         return pace.with_moments(self.core.moments())

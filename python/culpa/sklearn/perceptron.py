@@ -56,6 +56,7 @@ class Perceptron(CallbackSupportMixin):
 
     coefs_: list[Array]
     intercepts_: list[Array]
+    _optimizer: Pace
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -120,6 +121,8 @@ class Perceptron(CallbackSupportMixin):
         )
         network: Network | None = self.__dict__.get("_core")
         if network is None or network.shape != shape:
+            if network is not None and "_optimizer" in self.__dict__:
+                self._optimizer = network.remember(self._optimizer)
             network = self._core = Network(shape)
         network.load(self.coefs_, self.intercepts_)
         return network
@@ -223,6 +226,11 @@ class Perceptron(CallbackSupportMixin):
         self, y: Array, sample_weight: Array | None, incremental: bool
     ) -> Array | None:
         """Return the sample weights, times those of the classes where there are any."""
+        if sample_weight is not None and (sample_weight.min() < 0 or sample_weight.max() == 0):
+            raise ValueError(
+                "sample_weight: expected numbers of at least 0, some above 0, got "
+                f"{sample_weight.min()} to {sample_weight.max()}"
+            )
         class_weight = self.__dict__.get("class_weight")
         if class_weight is None:
             return sample_weight
@@ -421,7 +429,7 @@ class Perceptron(CallbackSupportMixin):
             Of the core's loss: the mean over the outputs of an example, without L2.
         """
         model = self.to_sequential()
-        validate_data(self, X, reset=False)
+        validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         encoded = self._encoded(y)
         if model.loss.task == "classes":
             encoded = encoded.argmax(axis=1)
@@ -447,7 +455,7 @@ class Perceptron(CallbackSupportMixin):
             Attributions of the last layer's output before softmax, logistic or exp.
         """
         model = self.to_sequential()
-        validate_data(self, X, reset=False)
+        validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         if target is not None and model.loss.task == "classes":
             places = self._encoded(np.atleast_1d(target)).argmax(axis=1)
             target = places if np.ndim(target) else int(places[0])
