@@ -180,7 +180,9 @@ def test_every_parameter_means_the_same(kind: str, options: dict[str, Any]) -> N
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel", "outputs"])
 def test_partial_fit_goes_on_as_theirs(kind: str) -> None:
     estimator, X, y = problem(kind)
-    classes = {} if kind == "outputs" else {"classes": np.arange(3) if y.ndim == 2 else np.unique(y)}
+    classes = (
+        {} if kind == "outputs" else {"classes": np.arange(3) if y.ndim == 2 else np.unique(y)}
+    )
     for solver in ("adam", "sgd"):
         ours, theirs = (
             kind_of(random_state=3, solver=solver, learning_rate="invscaling")
@@ -394,10 +396,12 @@ def test_ctrl_c_keeps_what_was_learnt() -> None:
     def interrupt() -> None:
         signal.raise_signal(signal.SIGINT)
 
-    ours = MLPRegressor(hidden_layer_sizes=(200, 200), max_iter=100_000, tol=0.0, n_iter_no_change=10**6)
+    ours = MLPRegressor(
+        hidden_layer_sizes=(200, 200), max_iter=100_000, tol=0.0, n_iter_no_change=10**6
+    )
     timer = threading.Timer(0.5, interrupt)
+    timer.start()
     with pytest.warns(UserWarning, match="Training interrupted by user"):
-        timer.start()
         ours.fit(X, y)
     timer.join()
     assert ours.n_iter_ < 100_000

@@ -27,7 +27,14 @@ from culpa.schedules import Constant, Schedule
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = ["DivergedError", "Training", "as_callbacks", "run", "run_side_by_side"]
+__all__ = [
+    "DivergedError",
+    "Training",
+    "as_callbacks",
+    "checked_factors",
+    "run",
+    "run_side_by_side",
+]
 
 CHUNK_SECONDS = 0.05
 MOST_ROWS = 2_000_000  # of a chunk
@@ -242,19 +249,12 @@ class Training:
     def _epoch_rates(self) -> NDArray[np.float64]:
         """Return the learning rate of each step of the current epoch."""
         steps = np.arange(self.steps_per_epoch, dtype=np.float64)
-        given = self.schedule.factors(
+        return self.optimizer.learning_rate * checked_factors(
+            self.schedule,
             steps + self.epoch * self.steps_per_epoch,
             self.total_steps,
             self.model._epochs + steps / max(self.steps_per_epoch, 1),
         )
-        factors = np.asarray(data.as_array("schedule", given), dtype=np.float64)
-        expected = f"schedule: expected factors() to give {len(steps)} finite numbers of at least 0"
-        if factors.shape != steps.shape:
-            raise ValueError(f"{expected}, one per step, got shape {factors.shape}")
-        bad = np.flatnonzero(~np.isfinite(factors) | (factors < 0))
-        if bad.size:
-            raise ValueError(f"{expected}, got {factors[bad[0]]} for step {bad[0]}")
-        return self.optimizer.learning_rate * factors
 
     def take(self, result: tuple[int, str, int]) -> None:
         """Take note of what a chunk did; run what is due."""
@@ -451,6 +451,21 @@ def _as_early_stopping(value: EarlyStopping | int | bool | None) -> EarlyStoppin
     if isinstance(value, EarlyStopping):
         return value
     return EarlyStopping(patience=_checks.integer("early_stopping", value, 1))
+
+
+def checked_factors(
+    schedule: Schedule, steps: NDArray[np.float64], total: int, epochs: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return a schedule's factors on the learning rate (steps,), a user's own among them."""
+    given = schedule.factors(steps, total, epochs)
+    factors = np.asarray(data.as_array("schedule", given), dtype=np.float64)
+    expected = f"schedule: expected factors() to give {len(steps)} finite numbers of at least 0"
+    if factors.shape != steps.shape:
+        raise ValueError(f"{expected}, one per step, got shape {factors.shape}")
+    bad = np.flatnonzero(~np.isfinite(factors) | (factors < 0))
+    if bad.size:
+        raise ValueError(f"{expected}, got {factors[bad[0]]} for step {bad[0]}")
+    return factors
 
 
 def as_callbacks(value: Any) -> list[Callback]:

@@ -22,7 +22,7 @@ from culpa import _core
 from culpa.callbacks import History
 from culpa.progress import Reporter, make_reporter
 from culpa.sklearn.network import as_rows
-from culpa.training import CHUNK_SECONDS, as_callbacks
+from culpa.training import CHUNK_SECONDS, MOST_ROWS, as_callbacks, checked_factors
 
 if TYPE_CHECKING:
     from culpa.sklearn.perceptron import Perceptron
@@ -213,9 +213,10 @@ class Fit:
         steps = self.steps_per_epoch
         sums = np.zeros((3, steps))  # of losses, weights, squared weights
         examples = _core.Examples(self._x, weights=self._weights, order=rows, **self._targets)
-        rates = self._rates()
+        self._rates = rates = self._epoch_rates()
         while self._in_epoch < steps and not self._diverged:
-            first, end = self._in_epoch, steps
+            first = self._in_epoch
+            end = min(steps, first + max(1, MOST_ROWS // int(self._offsets[1])))
             for callback in self._callbacks:
                 if callback.every:
                     end = min(end, first + callback.every - self.step % callback.every)
@@ -247,15 +248,15 @@ class Fit:
             return math.nan
         return self._epoch_loss(sums, rows)
 
-    def _rates(self) -> NDArray[np.float64]:
+    def _epoch_rates(self) -> NDArray[np.float64]:
         """Return the learning rate of each step of an epoch."""
         steps = np.arange(self.steps_per_epoch, dtype=np.float64) + self._pace.steps
         schedule = self.model.schedule
         if schedule is None:
             return np.full(len(steps), self._pace.learning_rate)
         total = self.steps_per_epoch * self.model.max_iter
-        factors = schedule.factors(steps, total, steps / self.steps_per_epoch)
-        return np.ascontiguousarray(self._pace.learning_rate * factors, np.float64)
+        epochs = steps / self.steps_per_epoch
+        return self._pace.learning_rate * checked_factors(schedule, steps, total, epochs)
 
     def _epoch_loss(self, sums: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
         losses, weights, squares = sums
@@ -304,7 +305,7 @@ class Fit:
         if self._held_out is not None:
             row["val_loss"] = model.validation_loss_curve_[-1]
             row["val_score"] = float(model.validation_scores_[-1])
-        row["learning_rate"] = self._pace.learning_rate
+        row["learning_rate"] = float(self._rates[-1])
         row["seconds"] = time.perf_counter() - began
         row["examples_per_second"] = self._n / max(seconds, 1e-9)
         self.history.append(row)

@@ -226,10 +226,9 @@ class Perceptron(CallbackSupportMixin):
         self, y: Array, sample_weight: Array | None, incremental: bool
     ) -> Array | None:
         """Return the sample weights, times those of the classes where there are any."""
-        if sample_weight is not None and (sample_weight.min() < 0 or sample_weight.max() == 0):
+        if sample_weight is not None and sample_weight.min() < 0:
             raise ValueError(
-                "sample_weight: expected numbers of at least 0, some above 0, got "
-                f"{sample_weight.min()} to {sample_weight.max()}"
+                f"sample_weight: expected numbers of at least 0, got {sample_weight.min()}"
             )
         class_weight = self.__dict__.get("class_weight")
         if class_weight is None:
