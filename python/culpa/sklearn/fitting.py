@@ -83,7 +83,8 @@ class Fit:
         self._data = {"X": X, "y": lambda: model._decoded(y), "metadata": metadata}
         if (held := self._held_out) is not None:  # prepared once, evaluated each epoch
             targets = self._objective.targets(model._smoothed(held.encoded))
-            self._validation = self._network.examples(held.X, targets, held.sample_weight)
+            self._held_x = as_rows(held.X)
+            self._validation = self._network.examples(self._held_x, targets, held.sample_weight)
 
         self.history = History()
         self.epoch = self.step = 0
@@ -212,7 +213,7 @@ class Fit:
         """Train on all batches; return the mean of their losses, weighed by their sizes."""
         steps = self.steps_per_epoch
         sums = np.zeros((3, steps))  # of losses, weights, squared weights
-        examples = _core.Examples(self._x, weights=self._weights, order=rows, **self._targets)
+        examples = self._network.examples(self._x, self._targets, self._weights, rows)
         self._rates = rates = self._epoch_rates()
         while self._in_epoch < steps and not self._diverged:
             first = self._in_epoch
@@ -292,7 +293,7 @@ class Fit:
 
     def _validation_loss(self, held: HeldOut) -> float:
         losses, _, row = self._network.core.evaluate(self._validation)
-        self._network.check_finite(as_rows(held.X), row)
+        self._network.check_finite(self._held_x, row)
         losses = losses * self._objective.loss_scale
         constant = self._objective.constant(held.encoded)
         if constant is not None:

@@ -158,27 +158,34 @@ class Network:
 
     def outputs(self, X: Any) -> Array:
         """Return the last layer's outputs (n, outputs), before any function on them."""
-        x = as_rows(X)
-        outputs, row = self.core.predict(x)
-        self.check_finite(x, row)
+        rows = as_rows(X)
+        outputs, row = self.core.predict(rows)
+        self.check_finite(rows, row)
         return outputs
 
-    def check_finite(self, x: Array, row: int) -> None:
+    def check_finite(self, rows: Array, row: int) -> None:
         """Raise where the core found a row with a value that its dtype cannot hold."""
         if row >= 0:
-            raise data.not_finite("X", x, row, self.shape.dtype)
+            raise data.not_finite("X", rows, row, self.shape.dtype)
 
     def examples(
-        self, X: Any, targets: dict[str, Array], sample_weight: Array | None
+        self,
+        rows: Array,
+        targets: dict[str, Array],
+        sample_weight: Array | None,
+        order: NDArray[np.int64] | None = None,
     ) -> _core.Examples:
-        """Return examples as the core takes them."""
+        """Return examples as the core takes them; rows: of :func:`as_rows`."""
         weights = None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64)
-        return _core.Examples(as_rows(X), weights=weights, **targets)
+        return _core.Examples(rows, weights=weights, order=order, **targets)
 
-    def gradient(self, examples: _core.Examples, X: Any) -> dict[str, Any]:
+    def gradient(
+        self, X: Any, targets: dict[str, Array], sample_weight: Array | None
+    ) -> dict[str, Any]:
         """Return sums of losses and weights over examples, and the flat gradient of their mean."""
-        answer = self.core.blame(examples, gradient=True)
-        self.check_finite(X, answer["row"])
+        rows = as_rows(X)
+        answer = self.core.blame(self.examples(rows, targets, sample_weight), gradient=True)
+        self.check_finite(rows, answer["row"])
         return answer
 
     def split(self, flat: Array) -> tuple[list[Array], list[Array]]:
