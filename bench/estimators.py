@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.parallel import Parallel, delayed
 
 import culpa
 import culpa.sklearn
@@ -151,6 +152,9 @@ def search(seeds: int, jobs: int) -> None:
     """Time a grid search, and print a line of the table."""
     X, y, X_test, y_test = images("digits")(0)
     os.environ.pop("CULPA_NUM_THREADS", None)  # so that joblib's limit counts in the processes
+    warm = delayed(fit)("culpa", ROWS["diabetes"], ROWS["diabetes"].load(0), {})
+    with joblib.parallel_config("loky", inner_max_num_threads=1):
+        Parallel(n_jobs=jobs)(warm for _ in range(2 * jobs))  # now the processes are there
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     scores: dict[str, list[float]] = {side: [] for side in SIDES}
     for seed in range(seeds):

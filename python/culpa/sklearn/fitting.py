@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import shuffle
 
 from culpa import _core
 from culpa.callbacks import History
@@ -72,6 +71,7 @@ class Fit:
         self._constant = self._objective.constant(y)
         self._n = self._x.shape[0] if self._rows is None else len(self._rows)
         self._offsets = self._batches()
+        self._sizes = np.diff(self._offsets)
 
         self._network = model._network()
         self._pace = model._paced(incremental)
@@ -169,7 +169,8 @@ class Fit:
             context = self._enter_task()
             began = time.perf_counter()
             if model.shuffle:
-                order = shuffle(order, random_state=model._random_state)
+                # What sklearn.utils.shuffle(order) gives, without its 200 us of checks.
+                model._random_state.shuffle(order)
             rows = order if self._rows is None else self._rows[order]
             loss = self._train_epoch(rows)
             seconds = time.perf_counter() - began
@@ -268,7 +269,7 @@ class Fit:
                 own = own * self._weights[rows]
             losses += np.add.reduceat(own, self._offsets[:-1])
         means = np.divide(losses, weights, out=np.zeros_like(losses), where=weights > 0)
-        return float((means * np.diff(self._offsets)).sum() / self._n)
+        return float((means * self._sizes).sum() / self._n)
 
     # Between epochs
 
