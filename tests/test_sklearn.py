@@ -201,6 +201,8 @@ def test_partial_fit_goes_on_after_a_change_of_parameters_and_of_weights() -> No
         each.partial_fit(X, y)
         each.set_params(alpha=0.5)  # counts at once; Adam's moments stay
         each.partial_fit(X, y)
+        each.set_params(beta_1=0.1, learning_rate_init=1.0, solver="sgd")  # count in the next fit
+        each.partial_fit(X, y)
         each.coefs_[0][:, :5] = 0.25  # written into
         each.intercepts_[1] = each.intercepts_[1] + 1.0  # replaced
         each.partial_fit(X, y)

@@ -19,6 +19,7 @@ from sklearn.model_selection import train_test_split
 
 from culpa import _core
 from culpa.callbacks import History
+from culpa.optimizers import Optimizer
 from culpa.progress import Reporter, make_reporter
 from culpa.sklearn.network import as_rows
 from culpa.training import CHUNK_SECONDS, MOST_ROWS, as_callbacks, checked_factors
@@ -75,8 +76,9 @@ class Fit:
 
         self._network = model._network()
         self._pace = model._paced(incremental)
-        optimizer, settings = model._core_optimizer(self._objective.gradient_scale)
-        self._network.use(self._pace, optimizer, settings)
+        # A culpa optimizer has a weight decay of its own in place of alpha.
+        self._alpha = 0.0 if isinstance(self._pace.optimizer, Optimizer) else float(model.alpha)
+        self._network.use(self._pace, self._alpha, self._objective.gradient_scale)
         self._callbacks = as_callbacks(model.callbacks)
         self._context = model.__dict__.get("_callback_fit_ctx")
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
@@ -262,7 +264,7 @@ class Fit:
 
     def _epoch_loss(self, sums: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
         losses, weights, squares = sums
-        losses = losses * self._objective.loss_scale + 0.5 * self.model._l2() * squares
+        losses = losses * self._objective.loss_scale + 0.5 * self._alpha * squares
         if self._constant is not None:
             own = self._constant[rows]
             if self._weights is not None:

@@ -102,7 +102,7 @@ class Network:
         )
         self._layers = range(len(shape.widths) - 1)
         self._pace: Pace | None = None
-        self._settings: object = None
+        self._settings: tuple[float, float] | None = None
 
     def load(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> None:
         """Take over these weights, where they are not those that the core has."""
@@ -137,12 +137,13 @@ class Network:
                 else:
                     arrays[i] = value.copy()
 
-    def use(self, pace: Pace, optimizer: _core.Optimizer, settings: object) -> None:
-        """Train by this optimizer from now on; its moments come with the pace, or stay."""
+    def use(self, pace: Pace, alpha: float, gradient_scale: float) -> None:
+        """Train at this pace from now on; the optimizer's moments come with it, or stay."""
+        settings = alpha, gradient_scale
         if (self._pace, self._settings) == (pace, settings):
             return
         moments = self.remember(pace).moments
-        self.core.set_optimizer(optimizer)
+        self.core.set_optimizer(pace.in_core(alpha, gradient_scale))
         self.core.steps = pace.steps
         if moments is not None:
             first, second = (np.asarray(moment, self.shape.dtype) for moment in moments[:2])

@@ -1,4 +1,4 @@
-"""The pace of training: scikit-learn's learning rates, from epoch to epoch."""
+"""The pace of training: an optimizer's settings and scikit-learn's learning rates."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from culpa import _core
+from culpa.optimizers import Optimizer
+
 __all__ = ["Moments", "Pace"]
 
 Moments = tuple[NDArray[Any], NDArray[Any], int]
 
 
 class Pace:
-    """The learning rate, and what else an optimizer carries from one partial_fit to the next.
+    """What an optimizer carries from one partial_fit to the next, parameters that change or not.
 
     Attributes
     ----------
+    optimizer : Optimizer, or dict
+        A culpa optimizer, or the settings of one of scikit-learn's solvers for the core.
     learning_rate : float
         Of the next epoch.
     steps : int
@@ -25,13 +30,34 @@ class Pace:
         The optimizer's memory, in pickles; else the core has it.
     """
 
-    def __init__(self, learning_rate_init: float, schedule: str, power_t: float) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer | dict[str, Any],
+        learning_rate_init: float,
+        schedule: str,
+        power_t: float,
+    ) -> None:
+        self.optimizer = optimizer
         self.learning_rate_init = learning_rate_init
         self.learning_rate = float(learning_rate_init)
         self.schedule = schedule
         self.power_t = power_t
         self.steps = 0
         self.moments: Moments | None = None
+
+    def in_core(self, alpha: float, gradient_scale: float) -> _core.Optimizer:
+        """Return the core's optimizer; alpha: scikit-learn's L2, which a culpa one does without."""
+        if isinstance(self.optimizer, Optimizer):
+            optimizer = self.optimizer._core()
+            optimizer.gradient_scale = gradient_scale
+            return optimizer
+        return _core.Optimizer(
+            weight_decay=alpha,
+            decay_per_example=True,
+            scikit_learn=True,
+            gradient_scale=gradient_scale,
+            **self.optimizer,
+        )
 
     def iteration_ends(self, examples: int) -> None:
         """Take note of the end of an epoch, after so many examples in all fits."""

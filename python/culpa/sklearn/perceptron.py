@@ -22,7 +22,6 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from culpa import _core
 from culpa.callbacks import Callback
 from culpa.layers import ACTIVATIONS, Activation, Dropout
 from culpa.optimizers import Optimizer
@@ -237,35 +236,18 @@ class Perceptron(Answers, CallbackSupportMixin):
     def _paced(self, incremental: bool) -> Pace:
         """Return the pace of the last partial_fit, or a new one."""
         if not incremental or "_optimizer" not in self.__dict__:
-            chosen = self.optimizer
+            given = self.optimizer
+            names = {"sgd": ("momentum",), "adam": ("beta_1", "beta_2", "epsilon")}[self.solver]
+            settings = {"rule": self.solver} | {name: getattr(self, name) for name in names}
+            if self.solver == "sgd":
+                settings["nesterov"] = self.nesterovs_momentum
             self._optimizer = Pace(
-                self.learning_rate_init if chosen is None else chosen.learning_rate,
-                self.learning_rate if self.solver == "sgd" or chosen is not None else "constant",
+                settings if given is None else given,
+                self.learning_rate_init if given is None else given.learning_rate,
+                "constant" if given is None and self.solver == "adam" else self.learning_rate,
                 self.power_t,
             )
-        pace: Pace = self._optimizer
-        return pace
-
-    def _core_optimizer(self, gradient_scale: float) -> tuple[_core.Optimizer, object]:
-        """Return the optimizer, and a value that is equal where it is the same."""
-        chosen = self.optimizer
-        if chosen is not None:
-            optimizer = chosen._core()
-            optimizer.gradient_scale = gradient_scale
-            return optimizer, (chosen, gradient_scale)
-        settings: dict[str, Any] = {"weight_decay": self.alpha, "gradient_scale": gradient_scale}
-        if self.solver == "sgd":
-            settings |= {"momentum": self.momentum, "nesterov": self.nesterovs_momentum}
-        else:
-            settings |= {name: getattr(self, name) for name in ("beta_1", "beta_2", "epsilon")}
-        optimizer = _core.Optimizer(
-            self.solver, scikit_learn=True, decay_per_example=True, **settings
-        )
-        return optimizer, (self.solver, settings)
-
-    def _l2(self) -> float:
-        """Return the strength of the L2 term in the loss."""
-        return float(self.alpha) if self.optimizer is None else 0.0
+        return self._optimizer
 
     def _given_validation(self) -> HeldOut | None:
         """Return the validation data that fit was given, checked."""
