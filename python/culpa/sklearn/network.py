@@ -30,7 +30,10 @@ def as_rows(X: Any) -> Array:
         raise TypeError(
             f"X: expected a dense array, got a sparse {type(X).__name__}; use X.toarray()"
         )
-    array = np.asarray(X)
+    return _narrow(np.asarray(X))
+
+
+def _narrow(array: Array) -> Array:
     return array.astype(np.float64) if array.dtype.itemsize > 8 else array
 
 
@@ -51,7 +54,7 @@ class Objective:
         """Return y (n, outputs) as arguments of the core's Examples."""
         if self.loss.task == "classes":  # one True in a row
             return {"labels": y.argmax(axis=1).astype(np.int32)}
-        return {"targets": as_rows(y)}
+        return {"targets": _narrow(y)}
 
     def constant(self, y: Array) -> Array | None:
         """Return what scikit-learn adds to each example's loss, for it is half a deviance."""

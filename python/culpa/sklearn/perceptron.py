@@ -28,7 +28,7 @@ from culpa.optimizers import Optimizer
 from culpa.schedules import Schedule
 from culpa.sklearn.answers import Answers
 from culpa.sklearn.fitting import Fit, HeldOut
-from culpa.sklearn.network import SPARSE, Network, Objective, Shape
+from culpa.sklearn.network import SPARSE, Network, Objective, Shape, as_rows
 from culpa.sklearn.pace import Pace
 from culpa.threads import own_threads
 
@@ -295,7 +295,7 @@ class Perceptron(Answers, CallbackSupportMixin):
             )
         weights = self._weighed_by_class(y, sample_weight, False)
         rest = activations, deltas, coef_grads, intercept_grads, layer_units
-        super()._fit_lbfgs(X, y, weights, *rest)
+        super()._fit_lbfgs(as_rows(X), y, weights, *rest)
         # L-BFGS needs float64 to tell small steps apart; what it finds has the dtype of X.
         self.coefs_ = [np.asarray(weight, X.dtype) for weight in self.coefs_]
         self.intercepts_ = [np.asarray(bias, X.dtype) for bias in self.intercepts_]
