@@ -298,6 +298,19 @@ def test_any_scorer_may_decide() -> None:
     assert bits(by_name) == bits(by_function)
 
 
+def test_a_scorer_is_not_asked_about_weights_that_diverged() -> None:
+    X, y = table()
+    ours = MLPRegressor(
+        solver="sgd",
+        learning_rate_init=1e6,
+        activation="identity",
+        max_iter=20,
+        early_stopping=True,
+        scoring="neg_mean_absolute_error",
+    ).fit(X, y)
+    assert np.isnan(ours.validation_scores_[-1])
+
+
 # --- Callbacks and progress ----------------------------------------------------------------------
 
 

@@ -103,33 +103,32 @@ class Network:
             seed=shape.seed,
             member=0,
         )
-        self._layers = range(len(shape.widths) - 1)
+        layers = range(len(shape.widths) - 1)  # views, which follow training
+        self._weights = [self.core.weight(i) for i in layers]
+        self._biases = [self.core.bias(i) for i in layers]
         self._pace: Pace | None = None
         self._settings: tuple[float, float] | None = None
 
     def load(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> None:
         """Take over these weights, where they are not those that the core has."""
-        core = self.core
-        if all(
-            np.array_equal(core.weight(i), coefs[i]) and np.array_equal(core.bias(i), intercepts[i])
-            for i in self._layers
-        ):
+        own = [*self._weights, *self._biases]
+        given = [*coefs, *intercepts]
+        # Not np.array_equal: its checks take longer than the rest of a guess about one row.
+        if all(bool((a == b).all()) for a, b in zip(own, given, strict=True)):
             return
-        flat = np.zeros(len(core.parameters()), self.shape.dtype)
-        for parts, (weight, bias) in zip(
-            zip(coefs, intercepts, strict=True), core.offsets(), strict=True
-        ):
-            for at, part in zip((weight, bias), parts, strict=True):
-                flat[at : at + np.size(part)] = np.ravel(part)
-        core.set_parameters(flat)
+        flat = np.zeros(len(self.core.parameters()), self.shape.dtype)
+        for places, values in zip(self.split(flat), (coefs, intercepts), strict=True):
+            for place, value in zip(places, values, strict=True):
+                place[...] = value
+        self.core.set_parameters(flat)
 
     def store(self, coefs: list[Array], intercepts: list[Array]) -> None:
         """Write the core's weights into these arrays, or in place of those that cannot hold them.
 
         (What joblib maps from a file is read-only.)
         """
-        for i in self._layers:
-            for arrays, value in ((coefs, self.core.weight(i)), (intercepts, self.core.bias(i))):
+        for arrays, values in ((coefs, self._weights), (intercepts, self._biases)):
+            for i, value in enumerate(values):
                 old = arrays[i]
                 if (
                     isinstance(old, np.ndarray)

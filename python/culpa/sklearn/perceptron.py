@@ -8,6 +8,7 @@ gradients for L-BFGS.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -269,6 +270,8 @@ class Perceptron(Answers, CallbackSupportMixin):
         """Score validation examples by `scoring`, or as scikit-learn's perceptrons do."""
         if self.scoring is None:
             return float(super()._score(X, y, sample_weight=sample_weight))
+        if not all(np.isfinite(weight).all() for weight in self.coefs_):
+            return math.nan  # as theirs: training has diverged
         judge = copy.copy(self)  # X has no feature names any more
         judge.__dict__.pop("feature_names_in_", None)
         scorer = check_scoring(judge, self.scoring)
@@ -333,6 +336,5 @@ class Perceptron(Answers, CallbackSupportMixin):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         with own_threads(self.n_threads):
             outputs = self._network().outputs(X)
-        with np.errstate(over="ignore", invalid="ignore"):
-            OUTPUT_ACTIVATIONS[self.out_activation_](outputs)
+        OUTPUT_ACTIVATIONS[self.out_activation_](outputs)
         return outputs
