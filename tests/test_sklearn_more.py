@@ -532,6 +532,8 @@ def test_balanced_weights_need_all_labels() -> None:
 # --- Inside scikit-learn's tools -----------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:A worker stopped:UserWarning")  # of a slow machine
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
 def test_grid_search_gives_the_same_with_processes_and_threads(backend: str) -> None:
     X, y = load_digits(n_class=4, return_X_y=True)
