@@ -1,8 +1,8 @@
 """Measures what private training costs: a step with clipped examples and noise, over a plain one.
 
-Both take the same batches, in turns, so that what disturbs the machine disturbs both. Two further
-rows say what the clipping alone costs (noise 0), and, where Opacus is installed, what its step on
-PyTorch does (one flat clipping norm, "hooks"), beside PyTorch's plain step.
+Both take the same batches, in turns, so that what disturbs the machine disturbs both. Further rows
+say what the clipping alone costs (noise 0), and, where Opacus is installed, what its steps on
+PyTorch take, by ghost clipping and by hooks, beside PyTorch's plain step.
 
     python bench/privacy.py [--threads 1] [--threads 2] [--workload mnist] [--rounds 15]
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -40,26 +41,35 @@ def opacus_sides(problem: Problem) -> dict[str, Callable[[int], Any]]:
         return {}
     import torch
     from opacus import GradSampleModule
-    from opacus.optimizers import DPOptimizer
+    from opacus.grad_sample import GradSampleModuleFastGradientClipping
+    from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
+    from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
 
+    from culpa.bench.sides.torch_side import make_network
+
+    warnings.filterwarnings("ignore", message="Full backward hook")
+    torch.set_num_threads(_core.num_threads())
     workload = problem.workload
     X, y = torch.from_numpy(problem.X[problem.order]), torch.from_numpy(problem.y[problem.order])
+    settings: dict[str, Any] = {
+        "noise_multiplier": 1.0,
+        "max_grad_norm": CLIP,
+        "expected_batch_size": workload.batch,
+    }
 
-    def make(private: bool) -> Callable[[int], Any]:
-        layers: list[torch.nn.Module] = []
-        for a, b in zip(workload.shape[:-1], workload.shape[1:], strict=True):
-            layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
-        model: Any = torch.nn.Sequential(*layers[:-1])
-        loss = torch.nn.CrossEntropyLoss()
+    def make(kind: str) -> Callable[[int], Any]:
+        model: Any = make_network(problem.weights, problem.biases)
+        loss: Any = torch.nn.CrossEntropyLoss()
         optimizer: Any = torch.optim.Adam(model.parameters(), LEARNING_RATE)
-        if private:
+        if kind == "hooks":
             model = GradSampleModule(model)
-            optimizer = DPOptimizer(
-                optimizer,
-                noise_multiplier=1.0,
-                max_grad_norm=CLIP,
-                expected_batch_size=workload.batch,
+            optimizer = DPOptimizer(optimizer, **settings)
+        elif kind == "ghost":
+            model = GradSampleModuleFastGradientClipping(
+                model, max_grad_norm=CLIP, use_ghost_clipping=True
             )
+            optimizer = DPOptimizerFastGradientClipping(optimizer, **settings)
+            loss = DPLossFastGradientClipping(model, optimizer, loss)
 
         def run(steps: int) -> None:
             for i in range(steps):
@@ -70,7 +80,7 @@ def opacus_sides(problem: Problem) -> dict[str, Callable[[int], Any]]:
 
         return run
 
-    return {"torch, plain": make(False), "opacus": make(True)}
+    return {"torch, plain": make("plain"), **{f"opacus, {x}": make(x) for x in ("ghost", "hooks")}}
 
 
 def measure(workload: Workload, rounds: int, threads: int) -> None:
@@ -96,7 +106,7 @@ def measure(workload: Workload, rounds: int, threads: int) -> None:
             seconds[name].append((time.perf_counter() - began) / steps[name])
     print(f"\n{workload}, {threads} thread{'s' * (threads > 1)}")
     for name, times in seconds.items():
-        base = "torch, plain" if name == "opacus" else "plain"
+        base = "torch, plain" if name.startswith("opacus") else "plain"
         ratios = np.divide(times, seconds[base])
         low, middle, high = np.percentile(ratios, [25, 50, 75])
         ratio = f"{middle:6.2f}x {base} ({low:.2f} to {high:.2f})" if name != base else ""

@@ -5,10 +5,15 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include "view.h"
 
@@ -57,6 +62,128 @@ inline Source source(const py::array &array, const char *name, std::size_t colum
           columns,
           static_cast<std::ptrdiff_t>(array.strides(0)),
           static_cast<std::ptrdiff_t>(array.strides(1))};
+}
+
+// One dimension, contiguous and aligned: where an array can be read as it lies.
+inline bool contiguous(const py::array &array) {
+  return array.ndim() == 1 && (array.shape(0) <= 1 || array.strides(0) == array.itemsize()) &&
+         reinterpret_cast<std::uintptr_t>(array.data()) %
+                 static_cast<std::size_t>(array.itemsize()) ==
+             0;
+}
+
+// A sparse matrix in CSR form, checked, so that it can be read without looking: but for the
+// columns, which stay the user's array (sparse.cpp checks them again as it reads). Only where the
+// rows begin is copied.
+class SparseRows {
+public:
+  SparseRows(py::array values, py::array indices, const py::array &begins, std::size_t columns,
+             const std::string &name)
+      : values_(std::move(values)), indices_(std::move(indices)), columns_(columns) {
+    const std::optional<DType> dtype = dtype_of(values_);
+    if (!dtype || !contiguous(values_))
+      throw py::type_error(name +
+                           ".data: expected a contiguous array of booleans, integers or "
+                           "floats of at most 64 bits in native byte order, got " +
+                           describe(values_));
+    dtype_ = *dtype;
+    const auto integers = [](const py::array &array) {
+      const std::optional<DType> type = dtype_of(array);
+      return (type == DType::i32 || type == DType::i64) && contiguous(array);
+    };
+    if (!integers(indices_) || !integers(begins))
+      throw py::type_error(name +
+                           ": expected contiguous indices and indptr of dtype int32 or "
+                           "int64, got " +
+                           describe(indices_) + " and " + describe(begins));
+    wide_ = indices_.itemsize() == 8;
+    if (columns_ >= most_columns)
+      throw py::value_error(name + ": expected fewer than 2**32 columns, got " +
+                            std::to_string(columns_));
+    copy_begins(begins, name);
+    std::size_t bad = 0;
+    {
+      const py::gil_scoped_release release; // one pass over the indices
+      bad = wide_ ? bad_row<std::int64_t>(indices_.data()) : bad_row<std::int32_t>(indices_.data());
+    }
+    if (bad < rows())
+      throw py::value_error(name + ".indices: expected columns 0 to " +
+                            std::to_string(static_cast<std::int64_t>(columns_) - 1) +
+                            ", got one out of range in row " + std::to_string(bad) +
+                            "; build the matrix anew from its parts");
+  }
+
+  std::size_t rows() const { return begins_->size() - 1; }
+  // In each row the columns rise, so none comes twice.
+  bool canonical() const { return canonical_; }
+
+  Source view(const char *name, std::size_t columns) const {
+    if (columns != columns_ || !canonical_)
+      throw py::value_error(std::string(name) + ": expected " + std::to_string(columns) +
+                            " columns, rising in each row");
+    Source source{values_.data(), dtype_, rows(), columns};
+    source.begins = begins_->data();
+    source.indices = indices_.data();
+    source.wide_indices = wide_;
+    return source;
+  }
+
+private:
+  static constexpr std::size_t most_columns = std::size_t{1} << 32U; // entries keep 32 bits
+
+  void copy_begins(const py::array &given, const std::string &name) {
+    const auto copy = [&](const auto *from) {
+      return std::make_shared<const std::vector<std::int64_t>>(from, from + given.shape(0));
+    };
+    if (given.shape(0) == 0)
+      throw py::value_error(name + ".indptr: expected n + 1 positions, got none");
+    begins_ = given.itemsize() == 8 ? copy(static_cast<const std::int64_t *>(given.data()))
+                                    : copy(static_cast<const std::int32_t *>(given.data()));
+    const std::int64_t most = std::min(values_.shape(0), indices_.shape(0));
+    std::int64_t before = 0;
+    for (const std::int64_t begin : *begins_) {
+      if (begin < before || begin > most)
+        throw py::value_error(name + ".indptr: expected positions that never fall, from 0 to at " +
+                              "most " + std::to_string(most) + ", the number of entries, got " +
+                              std::to_string(begin) + " after " + std::to_string(before) +
+                              "; build the matrix anew from its parts");
+      before = begin;
+    }
+  }
+
+  // The first row with a column out of range, or the number of rows. Notes what is canonical.
+  template <class Index> std::size_t bad_row(const void *indices) {
+    const auto *from = static_cast<const Index *>(indices);
+    for (std::size_t row = 0; row < rows(); ++row) {
+      std::int64_t previous = -1;
+      bool inside = true, rising = true;
+      for (std::int64_t e = (*begins_)[row]; e < (*begins_)[row + 1]; ++e) {
+        const std::int64_t column = from[e];
+        inside &= static_cast<std::uint64_t>(column) < columns_;
+        rising &= column > previous;
+        previous = column;
+      }
+      if (!inside)
+        return row;
+      canonical_ &= rising;
+    }
+    return rows();
+  }
+
+  py::array values_, indices_;
+  std::shared_ptr<const std::vector<std::int64_t>> begins_;
+  std::size_t columns_;
+  DType dtype_ = DType::f32;
+  bool wide_ = false, canonical_ = true;
+};
+
+// Rows of inputs: an array, or a sparse matrix.
+using Inputs = std::variant<py::array, SparseRows>;
+
+inline Source source(const Inputs &x, const char *name, std::size_t columns) {
+  if (const auto *rows = std::get_if<SparseRows>(&x))
+    return rows->view(name, columns);
+  return source(std::get<py::array>(x), name, columns);
 }
 
 // One dimension of exactly this type and length, contiguous.

@@ -3,23 +3,40 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "trainer.h"
 #include "view.h"
 
 namespace culpa {
 
+enum class Method : int {
+  gradient, // df/dx at x
+  path,     // integrated gradients, and conductance where nodes are wanted
+  expected, // expected gradients: points drawn on paths from baselines drawn from the set
+  smooth,   // SmoothGrad: the mean gradient around x
+  deeplift, // the rescale rule
+  lrp,      // layer-wise relevance propagation, the epsilon rule
+};
+
 // f is one output of the last layer, its activation included, before any link function: what
-// predict calls logits. The baseline's rows belong to x's; a row stride of 0 is one for all.
+// predict calls logits.
 struct AttributeJob {
-  Source x, baseline;                    // baseline without data: the gradient at x itself
+  Method method = Method::gradient;
+  Source x;
   const std::int64_t *targets = nullptr; // per row; nullptr: the first greatest output
-  // The path from baseline (0) to x (1): the mean gradient is sum_k weights[k] df/dx at points[k].
+  bool times_inputs = false; // values are the gradient times x - baseline, not the gradient
+  // path, deeplift: a baseline per row (a row stride of 0: one for all), or a set of them that the
+  // answer is the mean over; expected: the set. Without data where there is none.
+  Source baseline, background;
+  // path, from the baseline (0) to x (1): the mean gradient is sum_k weights[k] df/dx at points[k].
   const double *points = nullptr, *weights = nullptr;
   std::size_t steps = 0;
-  // Instead of a path: DeepLIFT's rescale rule between baseline and x.
-  bool rescale = false;
-  bool times_inputs = false; // values are the gradient times x - baseline, not the gradient
+  // smooth, expected: draws per row; smooth: the standard deviation of each raw input.
+  std::size_t samples = 0;
+  const double *noise = nullptr;
+  std::uint64_t seed = 0;
+  double epsilon = 0; // lrp
 };
 
 // Where the answers go. Row-major arrays.
@@ -27,13 +44,14 @@ template <class T> struct AttributeOut {
   T *values = nullptr;             // (rows, inputs), of the raw inputs
   std::int64_t *targets = nullptr; // (rows): the output that was asked about
   T *outputs = nullptr;            // (rows): f(x)
-  T *baseline_outputs = nullptr;   // (rows): f(baseline); not written without a baseline
+  T *baseline_outputs = nullptr;   // (rows): f(baseline), or its mean; not written without one
   double *sums = nullptr;          // (rows): of the values
+  std::vector<T *> nodes;          // path: per hidden layer, (rows, units); empty: not wanted
 };
 
 // Rows found that hold NaN or infinity, or no_row.
 struct AttributeResult {
-  std::size_t x_row = no_row, baseline_row = no_row;
+  std::size_t x_row = no_row, baseline_row = no_row; // of the baseline or the background
 };
 
 template <class T>

@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 #include <pybind11/typing.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -12,6 +13,7 @@
 #include "arrays.h"
 #include "attribute.h"
 #include "blame.h"
+#include "influence.h"
 #include "peak.h"
 #include "random.h"
 #include "team.h"
@@ -76,7 +78,7 @@ std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const
 
 // What examples a call works on. Keeps the arrays alive and their views together.
 struct ExampleArrays {
-  py::array x;
+  Inputs x;
   std::optional<py::array> labels, targets, weights, order, score_scale;
 
   template <class T> Examples view(const Model<T> &model, bool wants_targets = true) const {
@@ -101,6 +103,66 @@ struct ExampleArrays {
   }
 };
 
+constexpr const char *method_names[] = {"gradient", "path",     "expected",
+                                        "smooth",   "deeplift", "lrp"};
+
+// Checks that the method has all that it reads.
+template <class T>
+AttributeJob
+attribute_job(const Model<T> &model, const py::array &x, const std::string &method,
+              const std::optional<py::array> &targets, const std::optional<py::array> &baseline,
+              const std::optional<py::array> &background, const std::optional<py::array> &points,
+              const std::optional<py::array> &weights, const std::optional<py::array> &noise,
+              std::size_t samples, std::uint64_t seed, double epsilon, bool times_inputs) {
+  AttributeJob job;
+  job.method = named<Method>(method_names, method, "method");
+  job.x = source(x, "x", model.network.inputs());
+  const std::size_t rows = job.x.rows;
+  const bool path = job.method == Method::path, expected = job.method == Method::expected;
+  const bool smooth = job.method == Method::smooth;
+  const bool compares = path || expected || job.method == Method::deeplift;
+  if ((baseline && background) || (baseline || background) != compares || (expected && baseline))
+    throw py::value_error("baseline, background: expected what the method compares to");
+  if (baseline) {
+    job.baseline = source(*baseline, "baseline", model.network.inputs());
+    if (job.baseline.rows != rows && job.baseline.rows != 1)
+      throw py::value_error("baseline: expected one row, or as many as x");
+    if (job.baseline.rows == 1)
+      job.baseline.row_stride = 0;
+  }
+  if (background) {
+    job.background = source(*background, "background", model.network.inputs());
+    if (job.background.rows == 0)
+      throw py::value_error("background: expected at least one row");
+  }
+  if (targets) {
+    job.targets = vector<std::int64_t>(*targets, "targets", rows);
+    for (std::size_t i = 0; i < rows; ++i)
+      if (job.targets[i] < 0 || static_cast<std::size_t>(job.targets[i]) >= model.network.outputs())
+        throw py::value_error("targets: expected outputs of the model");
+  }
+  if (path != (points && weights))
+    throw py::value_error("points, weights: expected those of the path");
+  if (path) {
+    job.steps = static_cast<std::size_t>(points->size());
+    job.points = vector<double>(*points, "points", job.steps);
+    job.weights = vector<double>(*weights, "weights", job.steps);
+  }
+  if ((expected || smooth) != (samples > 0))
+    throw py::value_error("samples: expected the number of draws");
+  if (smooth != noise.has_value())
+    throw py::value_error("noise: expected the standard deviation of each input");
+  if (smooth)
+    job.noise = vector<double>(*noise, "noise", model.network.inputs());
+  if (job.method == Method::lrp && !(epsilon > 0))
+    throw py::value_error("epsilon: expected a positive number");
+  job.samples = samples;
+  job.seed = seed;
+  job.epsilon = epsilon;
+  job.times_inputs = times_inputs;
+  return job;
+}
+
 constexpr std::array<const char *, phases> phase_names = {
     "rest", "gather", "forward", "loss", "backward", "weights", "optimizer", "barrier"};
 
@@ -110,6 +172,7 @@ struct JobArrays {
   double clip_norm, seconds;
   std::optional<py::array> losses, weight_sums, scores, norms, squares, phases;
   Private privacy;
+  std::optional<py::array> example_losses, example_scores;
 
   template <class T> TrainJob view(const Model<T> &model) const {
     TrainJob job;
@@ -144,6 +207,8 @@ struct JobArrays {
     job.norms = writable<double>(norms, "norms", job.steps);
     job.squares = writable<double>(squares, "squares", job.steps);
     job.phases = writable<double>(phases, "phases", phase_names.size());
+    job.example_losses = writable<double>(example_losses, "example_losses", length);
+    job.example_scores = writable<double>(example_scores, "example_scores", length);
     return job;
   }
 };
@@ -367,9 +432,66 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           },
           "examples"_a, py::kw_only(), "nodes"_a = false, "inputs"_a = false, "norms"_a = false,
           "gradient"_a = false, "The walk of a step without the update, and what is asked of it.")
+      .def_static(
+          "influence",
+          [](const std::vector<const M *> &models, const py::array &factors,
+             const ExampleArrays &train, const ExampleArrays &test, std::size_t top) {
+            InfluenceJob<T> job;
+            if (models.empty())
+              throw py::value_error("models: expected at least one");
+            for (const M *model : models) {
+              if (!model)
+                throw py::type_error("models: expected no None among them");
+              if (std::find(job.models.begin(), job.models.end(), model) != job.models.end())
+                throw py::value_error("models: expected each model once");
+              job.models.push_back(model);
+              job.train = train.view(*model); // checks that all have the same inputs and outputs
+              job.test = test.view(*model);
+            }
+            job.factors = vector<double>(factors, "factors", models.size());
+            const std::size_t trains = job.train.x.rows, tests = job.test.x.rows;
+            py::typing::Dict<py::str, py::object> answer;
+            InfluenceOut<T> out;
+            out.top = std::min(top, trains);
+            if (top == 0) {
+              auto scores = make_array<T>(tests, trains);
+              out.scores = scores.mutable_data();
+              answer["scores"] = scores;
+            } else {
+              auto highest = make_array<std::int64_t>(tests, out.top);
+              auto lowest = make_array<std::int64_t>(tests, out.top);
+              auto highest_scores = make_array<T>(tests, out.top);
+              auto lowest_scores = make_array<T>(tests, out.top);
+              out.highest = highest.mutable_data();
+              out.lowest = lowest.mutable_data();
+              out.highest_scores = highest_scores.mutable_data();
+              out.lowest_scores = lowest_scores.mutable_data();
+              answer["highest"] = highest;
+              answer["lowest"] = lowest;
+              answer["highest_scores"] = highest_scores;
+              answer["lowest_scores"] = lowest_scores;
+            }
+            InfluenceResult result;
+            {
+              const py::gil_scoped_release release; // as in train
+              std::vector<std::shared_lock<Guard>> locks;
+              locks.reserve(models.size());
+              for (const M *model : models)
+                locks.emplace_back(model->guard);
+              result = influence(job, out, num_threads(), on_signals);
+            }
+            if (PyErr_Occurred())
+              raise_pending();
+            answer["train_row"] = give_row(result.train_row);
+            answer["test_row"] = give_row(result.test_row);
+            return answer;
+          },
+          "models"_a, py::kw_only(), "factors"_a, "train"_a, "test"_a, "top"_a = 0,
+          "Sums over models of factor * dot products of the examples' gradients (tests, trains), "
+          "or the top highest and lowest of each test.")
       .def(
           "predict",
-          [](M &model, const py::array &x, bool classes) -> py::typing::Tuple<py::array, py::int_> {
+          [](M &model, const Inputs &x, bool classes) -> py::typing::Tuple<py::array, py::int_> {
             const Examples examples{source(x, "x", model.network.inputs()), {}};
             const std::size_t rows = examples.x.rows;
             PredictOut<T> out;
@@ -426,46 +548,38 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "examples"_a, "Each row's loss and score; and a row that is not finite, or -1.")
       .def(
           "attribute",
-          [](M &model, const py::array &x, const std::optional<py::array> &baseline,
-             const std::optional<py::array> &targets, const py::array &points,
-             const py::array &weights, bool rescale, bool times_inputs) {
-            AttributeJob job;
-            job.x = source(x, "x", model.network.inputs());
+          [](M &model, const py::array &x, const std::string &method,
+             const std::optional<py::array> &targets, const std::optional<py::array> &baseline,
+             const std::optional<py::array> &background, const std::optional<py::array> &points,
+             const std::optional<py::array> &weights, const std::optional<py::array> &noise,
+             std::size_t samples, std::uint64_t seed, double epsilon, bool times_inputs,
+             bool nodes) {
+            const AttributeJob job =
+                attribute_job(model, x, method, targets, baseline, background, points, weights,
+                              noise, samples, seed, epsilon, times_inputs);
+            if (nodes && job.method != Method::path)
+              throw py::value_error("nodes: expected paths to sum over");
             const std::size_t rows = job.x.rows;
             const auto length = static_cast<py::ssize_t>(rows);
-            if (baseline) {
-              job.baseline = source(*baseline, "baseline", model.network.inputs());
-              if (job.baseline.rows != rows && job.baseline.rows != 1)
-                throw py::value_error("baseline: expected one row, or as many as x");
-              if (job.baseline.rows == 1)
-                job.baseline.row_stride = 0;
-            }
-            if (targets) {
-              job.targets = vector<std::int64_t>(*targets, "targets", rows);
-              for (std::size_t i = 0; i < rows; ++i)
-                if (job.targets[i] < 0 ||
-                    static_cast<std::size_t>(job.targets[i]) >= model.network.outputs())
-                  throw py::value_error("targets: expected outputs of the model");
-            }
-            job.steps = static_cast<std::size_t>(points.size());
-            job.points = vector<double>(points, "points", job.steps);
-            job.weights = vector<double>(weights, "weights", job.steps);
-            job.rescale = rescale;
-            job.times_inputs = times_inputs;
-            if (rescale && !baseline)
-              throw py::value_error("baseline: expected one to rescale by");
+            const bool compares = baseline || background;
 
             py::typing::Dict<py::str, py::object> answer;
             AttributeOut<T> out;
             auto values = make_array<T>(rows, model.network.inputs());
             py::array_t<std::int64_t> asked(length);
-            py::array_t<T> outputs(length), baseline_outputs(baseline ? length : 0);
+            py::array_t<T> outputs(length), baseline_outputs(compares ? length : 0);
             py::array_t<double> sums(length);
             out.values = values.mutable_data();
             out.targets = asked.mutable_data();
             out.outputs = outputs.mutable_data();
             out.baseline_outputs = baseline_outputs.mutable_data();
             out.sums = sums.mutable_data();
+            py::list of_layers;
+            for (std::size_t l = 0; nodes && l + 1 < model.network.layers.size(); ++l) {
+              auto layer = make_array<T>(rows, model.network.layers[l].outputs);
+              out.nodes.push_back(layer.mutable_data());
+              of_layers.append(layer);
+            }
             AttributeResult result;
             {
               const py::gil_scoped_release release; // as in train
@@ -479,13 +593,16 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             answer["outputs"] = outputs;
             answer["baseline_outputs"] = baseline_outputs;
             answer["sums"] = sums;
+            answer["nodes"] = of_layers;
             answer["row"] = give_row(result.x_row);
             answer["baseline_row"] = give_row(result.baseline_row);
             return answer;
           },
-          "x"_a, py::kw_only(), "baseline"_a = py::none(), "targets"_a = py::none(), "points"_a,
-          "weights"_a, "rescale"_a = false, "times_inputs"_a = false,
-          "The gradient of one output per row by its inputs, its mean on a path, or DeepLIFT's.");
+          "x"_a, py::kw_only(), "method"_a = "gradient", "targets"_a = py::none(),
+          "baseline"_a = py::none(), "background"_a = py::none(), "points"_a = py::none(),
+          "weights"_a = py::none(), "noise"_a = py::none(), "samples"_a = 0, "seed"_a = 0,
+          "epsilon"_a = 0.0, "times_inputs"_a = false, "nodes"_a = false,
+          "What each input did to one output per row, by the method's definition.");
 
   m.def(
       "train_side_by_side",
@@ -543,8 +660,14 @@ void bind_descriptions(py::module_ &m) {
       .def_readwrite("gradient_scale", &Optimizer::gradient_scale,
                      "What the gradient counts times, weight decay excluded.");
 
+  py::class_<SparseRows>(m, "SparseRows", "A sparse matrix of inputs in CSR form, checked.")
+      .def(py::init<py::array, py::array, const py::array &, std::size_t, const std::string &>(),
+           "values"_a, "indices"_a, "begins"_a, "columns"_a, "name"_a)
+      .def_property_readonly("canonical", &SparseRows::canonical,
+                             "Whether the columns of each row rise, as the core wants them to.");
+
   py::class_<ExampleArrays>(m, "Examples", "Arrays of examples, one row each.")
-      .def(py::init<py::array, std::optional<py::array>, std::optional<py::array>,
+      .def(py::init<Inputs, std::optional<py::array>, std::optional<py::array>,
                     std::optional<py::array>, std::optional<py::array>, std::optional<py::array>>(),
            "x"_a, py::kw_only(), "labels"_a = py::none(), "targets"_a = py::none(),
            "weights"_a = py::none(), "order"_a = py::none(), "score_scale"_a = py::none());
@@ -555,7 +678,9 @@ void bind_descriptions(py::module_ &m) {
                        std::optional<py::array> weight_sums, std::optional<py::array> scores,
                        std::optional<py::array> norms, std::optional<py::array> squares,
                        std::optional<py::array> phases, double example_clip, double noise,
-                       double divisor, std::uint64_t noise_seed) {
+                       double divisor, std::uint64_t noise_seed,
+                       std::optional<py::array> example_losses,
+                       std::optional<py::array> example_scores) {
              return JobArrays{std::move(examples),
                               std::move(offsets),
                               std::move(learning_rates),
@@ -567,13 +692,15 @@ void bind_descriptions(py::module_ &m) {
                               std::move(norms),
                               std::move(squares),
                               std::move(phases),
-                              {example_clip, noise, divisor, noise_seed}};
+                              {example_clip, noise, divisor, noise_seed},
+                              std::move(example_losses),
+                              std::move(example_scores)};
            }),
            "examples"_a, py::kw_only(), "offsets"_a, "learning_rates"_a, "clip_norm"_a = 0.0,
            "seconds"_a = 0.0, "losses"_a = py::none(), "weight_sums"_a = py::none(),
            "scores"_a = py::none(), "norms"_a = py::none(), "squares"_a = py::none(),
            "phases"_a = py::none(), "example_clip"_a = 0.0, "noise"_a = 0.0, "divisor"_a = 0.0,
-           "noise_seed"_a = 0);
+           "noise_seed"_a = 0, "example_losses"_a = py::none(), "example_scores"_a = py::none());
 }
 
 void bind_random(py::module_ &m) {

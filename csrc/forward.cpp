@@ -22,30 +22,62 @@ void force_plan(std::size_t threads, int schedule) {
   forced_schedule.store(schedule);
 }
 
-Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t most_threads) {
+namespace {
+
+// What sparse inputs change in a plan's costs: the first layer works on entries alone, while the
+// optimizer still goes over all weights, most of which no row has touched.
+struct Costs {
+  double row_flops;   // of one row
+  double step_flops;  // of one step, whatever its rows
+  double row_values;  // of one row, that other threads read
+  double step_values; // of one step: weights whose copies others read
+};
+
+Costs costs(const Network &network, const Source *x, double rows, bool trains) {
+  const auto parameters = static_cast<double>(network.parameters);
+  auto values = static_cast<double>(network.inputs());
+  double rest = 0;
+  for (const Layer &layer : network.layers)
+    rest += 2 * static_cast<double>(layer.outputs);
+  const double flops = trains ? network.flops() : 2 * parameters;
+  if (!x || !x->sparse())
+    return {flops, 0, values + rest, 2 * parameters};
+  const auto outputs = static_cast<double>(network.layers.front().outputs);
+  const double entries = mean_entries(*x), missing = values - entries;
+  constexpr double update_flops = 100; // a weight and its moments come from memory: about 1 ns
+  return {flops - (trains ? 4 : 2) * missing * outputs, trains ? update_flops * parameters : 0,
+          2 * entries + rest,
+          2 * (parameters - values * outputs) + std::min(values, rows * entries) * outputs};
+}
+
+} // namespace
+
+std::uint32_t dropout_threshold(double rate) {
+  return static_cast<std::uint32_t>(std::min(rate * 0x1p32, 0x1.fffffffep31));
+}
+
+Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t most_threads,
+               const Source *x) {
   if (const std::size_t threads = forced_threads.load(); threads > 0)
     return {threads, static_cast<Schedule>(forced_schedule.load())};
   constexpr double flops_per_second = 8e10; // of one core, roughly
   constexpr std::size_t few_rows = 8;       // below, a thread reads weights more than it computes
   const bool trains = walk == Walk::train;
   const auto n_rows = static_cast<double>(rows);
-  const double flops = trains ? network.flops() : 2 * static_cast<double>(network.parameters);
-  const double work = flops * n_rows / flops_per_second;
+  const Costs cost_of = costs(network, x, n_rows, trains);
+  const double work = cost_of.row_flops * n_rows / flops_per_second;
+  const double step_work = cost_of.step_flops / flops_per_second;
   std::size_t widest = 0;
-  auto values = static_cast<double>(network.inputs()); // per row that other threads read
-  for (const Layer &layer : network.layers) {
+  for (const Layer &layer : network.layers)
     widest = std::max(widest, layer.outputs);
-    values += 2 * static_cast<double>(layer.outputs);
-  }
   // Cache lines of 16 floats that change cores in a step: hidden values and error signals for the
   // weight phase, both copies of the weights for the row phase. Measured on a Xeon with AVX-512: 75
   // ns each for the first thousand, which sit in another core's own caches, 10 ns for the rest.
-  const double lines =
-      trains ? (n_rows * values + 2 * static_cast<double>(network.parameters)) / 16 : 0;
+  const double lines = trains ? (n_rows * cost_of.row_values + cost_of.step_values) / 16 : 0;
   Plan best;
-  double least = work;
+  double least = work + step_work;
   // 2, 3, 4, 6, 8, 12, ... threads and the most, until more no longer pay: each count is measured.
-  for (std::size_t n = 2, last = 1; last < most_threads && work > 4e-6;
+  for (std::size_t n = 2, last = 1; last < most_threads && work + step_work > 4e-6;
        last = n, n = std::min(n % 3 == 0 ? n / 3 * 4 : std::max(n / 2 * 3, n + 1), most_threads)) {
     const bool columns = trains && (rows + n - 1) / n < few_rows && widest >= 64 * n;
     const auto parts =
@@ -53,7 +85,8 @@ Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t 
     const double barriers = columns ? 2.0 * static_cast<double>(network.layers.size()) + 3 : 2;
     const double moved = lines * (parts - 1) / (parts * parts); // by each thread
     const double exchange = 75e-9 * std::min(moved, 1000.0) + 10e-9 * std::max(moved - 1000, 0.0);
-    const double cost = work / parts + exchange + 2 * barriers * barrier_seconds(n);
+    const double cost = work / parts + step_work / static_cast<double>(n) + exchange +
+                        2 * barriers * barrier_seconds(n);
     if (cost < 0.9 * least) {
       least = cost;
       best = {n, columns ? Schedule::columns : Schedule::rows};
@@ -84,7 +117,7 @@ template <class T>
 void drop(Matrix<T> values, T *slopes, Range rows, Range some_panels, double rate, const Draw &draw,
           std::size_t matrix) {
   const auto panel = active<T>().panel;
-  const auto threshold = static_cast<std::uint32_t>(std::min(rate * 0x1p32, 0x1.fffffffep31));
+  const std::uint32_t threshold = dropout_threshold(rate);
   for (std::size_t p = some_panels.begin; p < some_panels.end; ++p)
     active<T>().dropout(
         {values.data + p * values.stride,
@@ -142,15 +175,21 @@ std::size_t gather_rows(const Source &source, const Examples &examples, Range po
 template <class T>
 void forward_layer(const Parameters<T> &parameters, const Layer &layer, std::size_t index,
                    Matrix<T> x, Matrix<T> h, T *slopes, Range rows, Range some_panels,
-                   const Draw *dropout) {
+                   const Draw *dropout, const SparseBlock<T> *entries) {
   const auto &k = active<T>();
   const auto panel = k.panel;
   const auto &copy = parameters.copies[index];
   const bool fused = layer.activation == Activation::relu && !slopes;
-  k.product({x.data, x.stride, parameters.packed.data() + copy.forward,
-             parameters.packed.data() + copy.bias, h.data, h.stride, layer.inputs, layer.outputs,
-             fused ? kernels::End::relu : kernels::End::plain},
-            rows, some_panels);
+  const kernels::End end = fused ? kernels::End::relu : kernels::End::plain;
+  const T *weight = parameters.packed.data() + copy.forward;
+  const T *bias = parameters.packed.data() + copy.bias;
+  if (entries)
+    k.sparse_product(
+        {entries->view(), weight, bias, h.data, h.stride, layer.inputs, layer.outputs, end}, rows,
+        some_panels);
+  else
+    k.product({x.data, x.stride, weight, bias, h.data, h.stride, layer.inputs, layer.outputs, end},
+              rows, some_panels);
   const bool drops = dropout && layer.dropout > 0;
   if ((layer.activation != Activation::identity && !fused) || slopes)
     for (std::size_t p = some_panels.begin; p < some_panels.end; ++p) {
@@ -172,10 +211,14 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
   const Range positions{block.positions.begin + mine.begin, block.positions.begin + mine.end};
 
   crew.enter(Phase::gather);
-  std::size_t bad =
-      gather(examples.x, examples, positions, block.positions.begin,
-             static_cast<T>(network.input_scale), space.hidden[0], space.row_buffers[crew.index]);
-  if (block.dropout && network.input_dropout > 0)
+  const auto scale = static_cast<T>(network.input_scale);
+  std::size_t bad = space.sparse
+                        ? gather_entries(examples, block.positions, scale, space.entries, crew)
+                        : gather(examples.x, examples, positions, block.positions.begin, scale,
+                                 space.hidden[0], space.row_buffers[crew.index]);
+  if (block.dropout && network.input_dropout > 0 && space.sparse)
+    drop_entries(space.entries, mine, network.input_dropout, *block.dropout);
+  else if (block.dropout && network.input_dropout > 0)
     drop<T>(space.hidden[0], nullptr, mine, {0, panels(network.inputs(), panel)},
             network.input_dropout, *block.dropout, 0);
   if (examples.y.labels)
@@ -203,7 +246,8 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
       crew.wait();
     forward_layer(parameters, layer, l, space.hidden[l], space.hidden[l + 1], space.slopes[l].data,
                   by_rows ? mine : Range{0, block.rows()},
-                  by_rows ? Range{0, across} : crew.share({0, across}), block.dropout);
+                  by_rows ? Range{0, across} : crew.share({0, across}), block.dropout,
+                  l == 0 && space.sparse ? &space.entries : nullptr);
   }
   if (schedule == Schedule::columns)
     crew.wait();
@@ -250,7 +294,7 @@ void add_up(const Examples &examples, const Workspace<T> &space, Range positions
                               RowBuffer<T> &);                                                     \
   template std::size_t gather_rows(const Source &, const Examples &, Range, T *, RowBuffer<T> &);  \
   template void forward_layer(const Parameters<T> &, const Layer &, std::size_t, Matrix<T>,        \
-                              Matrix<T>, T *, Range, Range, const Draw *);                         \
+                              Matrix<T>, T *, Range, Range, const Draw *, const SparseBlock<T> *); \
   template bool forward(const Network &, const Parameters<T> &, Workspace<T> &, const Block &,     \
                         const Crew &, Schedule, std::atomic<std::size_t> &);                       \
   template void add_up(const Examples &, const Workspace<T> &, Range, LossSums &);

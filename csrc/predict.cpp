@@ -16,11 +16,12 @@ namespace {
 constexpr std::size_t block_rows = 126; // nine tiles of 14 rows, twenty-one of 6
 
 template <class T> struct PredictSpace {
-  PredictSpace(const Network &network, std::size_t rows, bool judges)
-      : row_buffer(std::max(network.inputs(), network.outputs())), labels(judges ? rows : 0),
-        targets(judges ? rows * network.outputs() : 0) {
+  PredictSpace(const Network &network, std::size_t rows, bool judges, bool sparse)
+      : entries(sparse ? SparseBlock<T>(rows, 0) : SparseBlock<T>()),
+        row_buffer(std::max(sparse ? 0 : network.inputs(), network.outputs())),
+        labels(judges ? rows : 0), targets(judges ? rows * network.outputs() : 0) {
     const auto panel = active<T>().panel;
-    std::size_t widest = network.inputs();
+    std::size_t widest = sparse ? 0 : network.inputs();
     for (const Layer &layer : network.layers)
       widest = std::max(widest, layer.outputs);
     stride = (rows + (rows > 1 ? 1 : 0)) * panel;
@@ -34,6 +35,7 @@ template <class T> struct PredictSpace {
   std::size_t stride = 0;
   Buffer<T> storage, scratch;
   T *buffers[2] = {};
+  SparseBlock<T> entries;
   RowBuffer<T> row_buffer;
   Buffer<std::int32_t> labels;
   Buffer<T> targets;
@@ -46,14 +48,18 @@ std::size_t predict_block(const Model<T> &model, const Examples &examples, Range
   const auto &k = active<T>();
   const auto panel = k.panel;
   const std::size_t count = rows.end - rows.begin, outputs = network.outputs();
+  const bool sparse = examples.x.sparse();
   Matrix<T> x{space.buffers[0], space.stride, network.inputs()};
-  std::size_t bad = gather(examples.x, examples, rows, rows.begin,
-                           static_cast<T>(network.input_scale), x, space.row_buffer);
+  const auto scale = static_cast<T>(network.input_scale);
+  std::size_t bad =
+      sparse ? gather_entries(examples, rows, scale, space.entries, Crew{})
+             : gather(examples.x, examples, rows, rows.begin, scale, x, space.row_buffer);
   for (std::size_t l = 0; l < network.layers.size(); ++l) {
     const Layer &layer = network.layers[l];
     const Matrix<T> h{space.buffers[(l + 1) % 2], space.stride, layer.outputs};
     forward_layer<T>(model.parameters, layer, l, x, h, nullptr, {0, count},
-                     {0, panels(layer.outputs, panel)}, nullptr);
+                     {0, panels(layer.outputs, panel)}, nullptr,
+                     l == 0 && sparse ? &space.entries : nullptr);
     x = h;
   }
   for (std::size_t r = 0; r < count; ++r) {
@@ -112,11 +118,16 @@ std::size_t predict(const Model<T> &model, const Examples &examples, std::size_t
   const std::size_t blocks = (rows + height - 1) / height;
   Plan plan;
   if (blocks > 1)
-    plan = make_plan(model.network, rows, Walk::predict, std::min(threads, blocks));
+    plan = make_plan(model.network, rows, Walk::predict, std::min(threads, blocks), &examples.x);
   std::vector<PredictSpace<T>> spaces;
   spaces.reserve(plan.threads);
-  for (std::size_t i = 0; i < plan.threads; ++i)
-    spaces.emplace_back(model.network, height, out.losses != nullptr);
+  const bool sparse = examples.x.sparse();
+  const std::size_t entries = sparse ? most_entries(examples, {0, rows}, height) : 0;
+  for (std::size_t i = 0; i < plan.threads; ++i) {
+    spaces.emplace_back(model.network, height, out.losses != nullptr, sparse);
+    if (sparse)
+      spaces.back().entries.reserve(entries, 1);
+  }
   std::atomic<std::size_t> next{0}, bad{no_row};
   std::atomic<bool> stop{false};
   run(plan.threads, [&](const Crew &crew) {

@@ -22,7 +22,12 @@ template <class T> void square_norms(const Network &network, Workspace<T> &space
     const Matrix<T> hidden = space.hidden[l], delta = space.delta[l];
     std::fill(h + rows.begin, h + rows.end, 1.0);
     std::fill(d + rows.begin, d + rows.end, 0.0);
-    k.row_squares({hidden.data, hidden.stride, hidden.columns, rows, h});
+    if (l == 0 && space.sparse)
+      for (std::size_t r = rows.begin; r < rows.end; ++r)
+        h[r] += k.sum_of_squares(space.entries.values.data() + space.entries.begins[r],
+                                 space.entries.ends[r] - space.entries.begins[r]);
+    else
+      k.row_squares({hidden.data, hidden.stride, hidden.columns, rows, h});
     k.row_squares({delta.data, delta.stride, delta.columns, rows, d});
     for (std::size_t r = rows.begin; r < rows.end; ++r)
       total[r] += d[r] * h[r];

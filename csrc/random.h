@@ -18,7 +18,8 @@ enum class Purpose : std::uint32_t {
   shuffle = 2,
   dropout = 3,
   noise = 4,
-  sample = 5
+  sample = 5,
+  attribution = 6
 };
 
 using Words = std::array<std::uint32_t, 4>;

@@ -88,10 +88,11 @@ double sum(const Buffer<double> &values) {
 // batch must be dropped; ends without a barrier.
 template <class T, class Finish>
 bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
-                const Examples &examples, Range positions, Draw draw, const Crew &crew,
+                const TrainJob &job, Range positions, Draw draw, const Crew &crew,
                 Schedule schedule, Range units, Shared &shared, LossSums &sums, Poll *poll,
                 bool clips, double example_clip, Finish finish) {
   // In a piece of its own the gradient never leaves the caches, unless it must wait.
+  const Examples &examples = job.examples;
   const bool whole = clips || positions.end - positions.begin > space.rows;
   T *piece = space.pieces.data() + crew.index * space.piece_size;
   if (positions.begin == positions.end) { // of private training: its noise alone
@@ -122,8 +123,18 @@ bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspa
     crew.wait();
     if (!shared.good())
       return false;
-    if (crew.index == 0)
+    if (crew.index == 0) {
       add_up(examples, space, {begin, end}, sums);
+      if (job.example_losses)
+        std::copy_n(space.losses.data(), end - begin, job.example_losses + begin);
+      if (job.example_scores)
+        std::copy_n(space.scores.data(), end - begin, job.example_scores + begin);
+    }
+    if (space.sparse) {
+      crew.enter(Phase::weights);
+      transpose(space.entries, end - begin, crew);
+      crew.wait();
+    }
     for (std::size_t u = units.begin; u < units.end; ++u) {
       const Unit &unit = space.units[u];
       T *gradient = whole ? space.gradient.data() : piece;
@@ -183,9 +194,8 @@ void train_steps(Model<T> &model, const TrainJob &job, Crew crew, Schedule sched
           make_rule<T>(model.optimizer, rate, model.moments.steps + updates, 1 / weights, weights);
       const bool clips = job.clip_norm > 0, wants_norm = clips || job.norms;
       const bool whole = walk_batch(
-          network, model.parameters, space, job.examples, batch, draw, crew, schedule, units,
-          shared, sums, poll, clips, privacy.clip,
-          [&](std::size_t u, T *gradient, const Place &place) {
+          network, model.parameters, space, job, batch, draw, crew, schedule, units, shared, sums,
+          poll, clips, privacy.clip, [&](std::size_t u, T *gradient, const Place &place) {
             const Unit &unit = space.units[u];
             if (privacy.noise > 0)
               add_noise(network, unit, gradient, place, privacy.noise, privacy.noise_seed,
@@ -258,18 +268,33 @@ template <class T> void ready(Model<T> &model) { // a model without an optimizer
 }
 
 template <class T>
-void make_room(Model<T> &model, std::size_t batch, std::size_t threads, bool clips) {
-  std::size_t rows = std::min(batch, rows_per_block(model.network, sizeof(T)));
+void make_room(Model<T> &model, std::size_t batch, std::size_t threads, bool clips, bool sparse) {
+  std::size_t rows = std::min(batch, rows_per_block(model.network, sizeof(T), sparse));
   bool whole = clips || batch > rows;
   const auto &space = model.space;
-  if (space && space->rows >= rows && space->threads >= threads &&
+  const bool same = space && space->sparse == sparse;
+  if (same && space->rows >= rows && space->threads >= threads &&
       (space->gradient.size() || !whole))
     return;
-  if (space) {
+  if (same) {
     rows = std::max(rows, space->rows);
     whole = whole || space->gradient.size();
   }
-  model.space = std::make_unique<Workspace<T>>(model.network, rows, threads, whole);
+  model.space = std::make_unique<Workspace<T>>(model.network, rows, threads, whole, false, sparse);
+}
+
+template <class T> void make_room(Model<T> &model, const TrainJob &job, std::size_t threads) {
+  const bool sparse = job.examples.x.sparse();
+  make_room(model, longest(job), threads, job.clip_norm > 0, sparse);
+  if (!sparse)
+    return;
+  std::size_t most = 0;
+  for (std::size_t i = 0; i < job.steps; ++i)
+    most = std::max(most, most_entries(job.examples,
+                                       {static_cast<std::size_t>(job.offsets[i]),
+                                        static_cast<std::size_t>(job.offsets[i + 1])},
+                                       model.space->rows));
+  model.space->entries.reserve(most, threads);
 }
 
 template <class T>
@@ -293,8 +318,8 @@ template <class T>
 TrainResult train(Model<T> &model, const TrainJob &job, std::size_t threads, Interrupt interrupt) {
   ready(model);
   const std::size_t rows = longest(job);
-  const Plan plan = make_plan(model.network, rows, Walk::train, threads);
-  make_room(model, rows, plan.threads, job.clip_norm > 0);
+  const Plan plan = make_plan(model.network, rows, Walk::train, threads, &job.examples.x);
+  make_room(model, job, plan.threads);
   Shared shared;
   Poll poll(interrupt);
   const bool polls = model.network.flops() * static_cast<double>(rows) > long_step;
@@ -313,7 +338,7 @@ void train_side_by_side(const std::vector<Model<T> *> &models, const std::vector
                         Interrupt interrupt) {
   for (std::size_t i = 0; i < models.size(); ++i) {
     ready(*models[i]);
-    make_room(*models[i], longest(jobs[i]), 1, jobs[i].clip_norm > 0);
+    make_room(*models[i], jobs[i], 1);
   }
   std::vector<Shared> shared(models.size());
   results.assign(models.size(), {});
@@ -336,7 +361,7 @@ void apply(Model<T> &model, const T *gradient, double learning_rate, double weig
            std::size_t threads) {
   const Network &network = model.network;
   ready(model);
-  make_room(model, 1, 1, false);
+  make_room(model, 1, 1, false, model.space && model.space->sparse);
   ++model.moments.steps;
   const auto rule =
       make_rule<T>(model.optimizer, learning_rate, model.moments.steps, 1, weight_sum);

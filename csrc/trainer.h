@@ -60,6 +60,9 @@ struct TrainJob {
   // global norm before clipping, and the sum of squared weights before the update.
   double *losses = nullptr, *weights = nullptr, *scores = nullptr;
   double *norms = nullptr, *squares = nullptr;
+  // Per position of the order, each may be nullptr: each example's own L and score, when its batch
+  // came.
+  double *example_losses = nullptr, *example_scores = nullptr;
   double *phases = nullptr; // seconds of the first thread in each Phase, added to
 };
 

@@ -39,6 +39,11 @@ void sum_gradient(const Workspace<T> &space, std::size_t rows, const Unit &unit,
   T *to = gradient + place.offset;
   if (inputs.begin == inputs.end)
     return k.column_sums(delta.data, delta.stride, rows, place.width, to, accumulate);
+  if (unit.layer == 0 && space.sparse)
+    return k.sparse_outer({space.entries.column_begins.data() + inputs.begin,
+                           space.entries.rows.data(), space.entries.column_values.data(),
+                           delta.data, delta.stride, to, place.stride, inputs.end - inputs.begin,
+                           unit.outputs, accumulate});
   const Matrix<T> x = space.hidden[unit.layer];
   k.outer({x.data + inputs.begin / k.panel * x.stride, delta.data, delta.stride, rows, to,
            place.stride, inputs.end - inputs.begin, unit.outputs, accumulate});

@@ -21,12 +21,22 @@ template <class T> struct Matrix {
   std::size_t columns = 0;
 };
 
-// Rows as the user's array holds them: any dtype, any strides (in bytes).
+// Rows as the user's arrays hold them: any dtype, any strides (in bytes). Or sparse, in CSR form:
+// row i has the entries [begins[i], begins[i + 1]), each a value in `data` and its column in
+// `indices`, both side by side.
 struct Source {
   const void *data = nullptr;
   DType dtype = DType::f32;
   std::size_t rows = 0, columns = 0;
   std::ptrdiff_t row_stride = 0, column_stride = 0;
+  const std::int64_t *begins = nullptr; // rows + 1 of our own, checked; nullptr: dense
+  const void *indices = nullptr;        // the user's: checked again whenever they are read
+  bool wide_indices = false;            // int64, not int32
+
+  bool sparse() const { return begins != nullptr; }
+  std::size_t entries(std::size_t row) const {
+    return static_cast<std::size_t>(begins[row + 1] - begins[row]);
+  }
 };
 
 inline std::size_t item_size(DType type) {

@@ -26,9 +26,13 @@ struct Plan {
 
 enum class Walk { train, predict };
 
-// The fastest plan for calls of so many rows: what arithmetic costs, against barriers and against
-// what moves between the cores' caches.
-Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t most_threads);
+// The fastest plan for calls of so many rows (of x, where that may be sparse): what arithmetic
+// costs, against barriers and against what moves between the cores' caches.
+Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t most_threads,
+               const Source *x = nullptr);
+
+// How dropout's 32 random bits decide: what is below is dropped.
+std::uint32_t dropout_threshold(double rate);
 
 // For tests: every plan from now on; 0 threads: choose again.
 void force_plan(std::size_t threads, int schedule);
@@ -69,11 +73,12 @@ inline void report(std::atomic<std::size_t> &lowest, std::size_t row) {
   }
 }
 
-// One layer for some rows and some panels of outputs; slopes: nullptr where they are not needed.
+// One layer for some rows and some panels of outputs; slopes: nullptr where they are not needed;
+// entries: sparse rows in place of x.
 template <class T>
 void forward_layer(const Parameters<T> &parameters, const Layer &layer, std::size_t index,
                    Matrix<T> x, Matrix<T> h, T *slopes, Range rows, Range panels,
-                   const Draw *dropout);
+                   const Draw *dropout, const SparseBlock<T> *entries = nullptr);
 
 // Guess: inputs, every layer, the loss and its derivative, for this thread's rows. Gives false
 // where a loss is not finite; `bad_row` receives a row of the source that holds NaN or infinity.

@@ -26,8 +26,8 @@ bool keeps_slopes(const Layer &layer) {
          (layer.activation != Activation::identity && layer.activation != Activation::relu);
 }
 
-std::size_t rows_per_block(const Network &network, std::size_t item_size) {
-  std::size_t width = network.inputs();
+std::size_t rows_per_block(const Network &network, std::size_t item_size, bool sparse) {
+  std::size_t width = sparse ? 0 : network.inputs();
   for (const Layer &layer : network.layers)
     width += 2 * layer.outputs;
   const std::size_t rows = (std::size_t{32} << 20U) / (width * item_size);
@@ -36,18 +36,20 @@ std::size_t rows_per_block(const Network &network, std::size_t item_size) {
 
 template <class T>
 Workspace<T>::Workspace(const Network &network, std::size_t capacity, std::size_t thread_count,
-                        bool whole_gradient, bool all_slopes)
-    : rows(capacity), threads(thread_count), losses(capacity), scores(capacity),
-      example_squares(capacity), layer_squares(2 * capacity), labels(capacity),
-      targets(capacity * network.outputs()), gradient(whole_gradient ? network.parameters : 0) {
+                        bool whole_gradient, bool all_slopes, bool sparse_inputs)
+    : rows(capacity), threads(thread_count), sparse(sparse_inputs),
+      entries(sparse ? SparseBlock<T>(capacity, network.inputs()) : SparseBlock<T>()),
+      losses(capacity), scores(capacity), example_squares(capacity), layer_squares(2 * capacity),
+      labels(capacity), targets(capacity * network.outputs()),
+      gradient(whole_gradient ? network.parameters : 0) {
   const auto panel = kernels::active<T>().panel;
   stride_rows_ = padded_rows(capacity, panel * sizeof(T));
-  std::size_t columns = padded(network.inputs(), panel);
+  std::size_t columns = sparse ? 0 : padded(network.inputs(), panel);
   for (const Layer &layer : network.layers)
     columns += padded(layer.outputs, panel) * (all_slopes || keeps_slopes(layer) ? 3 : 2);
   storage_ = Buffer<T>(columns * stride_rows_);
 
-  hidden.push_back(matrix(network.inputs()));
+  hidden.push_back(sparse ? Matrix<T>{} : matrix(network.inputs()));
   for (const Layer &layer : network.layers) {
     hidden.push_back(matrix(layer.outputs));
     delta.push_back(matrix(layer.outputs));
@@ -64,7 +66,7 @@ Workspace<T>::Workspace(const Network &network, std::size_t capacity, std::size_
                          {j, std::min(j + unit_outputs, layer.outputs)}});
   }
   for (std::size_t i = 0; i < threads; ++i)
-    row_buffers.emplace_back(std::max(network.inputs(), network.outputs()));
+    row_buffers.emplace_back(std::max(sparse ? 0 : network.inputs(), network.outputs()));
   std::size_t widest = 0;
   for (const Layer &layer : network.layers)
     widest = std::max(widest, layer.outputs);

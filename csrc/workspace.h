@@ -7,13 +7,15 @@
 
 #include "buffer.h"
 #include "network.h"
+#include "sparse.h"
 #include "view.h"
 
 namespace culpa {
 
 // Rows of a batch that are in work at once. Larger batches run block by block; the size depends on
-// the network's shape alone, so that the bits do not depend on threads or memory.
-std::size_t rows_per_block(const Network &network, std::size_t item_size);
+// the network's shape alone, so that the bits do not depend on threads or memory. Sparse inputs
+// take no room worth counting.
+std::size_t rows_per_block(const Network &network, std::size_t item_size, bool sparse = false);
 
 // A piece of the weights whose gradient one thread sums: at most a panel of inputs by some panels
 // of outputs. No inputs: the layer's bias.
@@ -35,11 +37,14 @@ template <class T> struct RowBuffer {
 template <class T> struct Workspace {
   // whole_gradient: sums of several blocks, or of the whole network before any update, are wanted.
   // all_slopes: also of layers whose h itself tells, for those who put something else there.
+  // sparse: the inputs are entries, and there is no hidden[0].
   Workspace(const Network &network, std::size_t rows, std::size_t threads, bool whole_gradient,
-            bool all_slopes = false);
+            bool all_slopes = false, bool sparse = false);
 
   std::size_t rows; // capacity
   std::size_t threads;
+  bool sparse;
+  SparseBlock<T> entries;        // of sparse inputs
   std::vector<Matrix<T>> hidden; // hidden[0]: the inputs, hidden[l + 1]: what layer l gives
   std::vector<Matrix<T>> slopes; // slopes[l]: dh/dz of layer l; no data where h itself tells
   std::vector<Matrix<T>> delta;  // delta[l]: the error signals dL_i/dz of layer l

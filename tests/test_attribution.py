@@ -4,7 +4,6 @@ Error is reference.relative_error, max|a - b| / max|b| of each array: at most 1e
 1e-4 in float32.
 """
 
-import itertools
 import os
 import signal
 import threading
@@ -15,95 +14,22 @@ import pytest
 
 import culpa
 import helpers
-import reference
+from attributions import (
+    METHODS,
+    MSE,
+    RULES,
+    make,
+    options,
+    oracle,
+    oracle_deeplift,
+    oracle_gradient,
+    oracle_outputs,
+    smooth,
+)
 from culpa import _core
 from helpers import ACTIVATIONS, DTYPES, TOLERANCE, assert_close
 
-MSE, CROSS_ENTROPY = helpers.LOSSES[5], helpers.LOSSES[0]
-METHODS = ("gradient", "input_x_gradient", "integrated_gradients", "deeplift")
-RULES = ("gauss_legendre", "riemann")
-
-
-def oracle_gradient(problem: helpers.Problem, X: Any, target: Any) -> reference.Array:
-    """d output[target] / dX of the raw X, (n, inputs): the chain rule as the textbook has it."""
-    scale = problem.model.input_scale
-    z, _ = reference.forward(
-        problem.parameters, np.asarray(X) * scale, problem.activations, problem.alphas
-    )
-    dh = np.zeros_like(z[-1])
-    dh[np.arange(len(dh)), target] = 1.0
-    for layer in reversed(range(len(problem.parameters))):
-        name, alpha = problem.activations[layer], problem.alphas[layer]
-        _, derivative = reference.ACTIVATIONS[name]
-        alpha = reference.DEFAULT_ALPHA.get(name, 0.0) if alpha is None else alpha
-        dh = (dh * derivative(z[layer], alpha)) @ problem.parameters[layer][0].T
-    return dh * scale
-
-
-def oracle_deeplift(problem: helpers.Problem, X: Any, target: Any, baseline: Any) -> Any:
-    """The chain rule with differences from the baseline in place of slopes, (n, inputs)."""
-    X, baseline = np.broadcast_arrays(X, baseline)
-    (z, h), (z_base, h_base) = (
-        reference.forward(
-            problem.parameters, x * problem.model.input_scale, problem.activations, problem.alphas
-        )
-        for x in (X, baseline)
-    )
-    dh = np.zeros_like(z[-1])
-    dh[np.arange(len(dh)), target] = 1.0
-    for layer in reversed(range(len(problem.parameters))):
-        quotient = (h[layer + 1] - h_base[layer + 1]) / (z[layer] - z_base[layer])
-        dh = (dh * quotient) @ problem.parameters[layer][0].T
-    return dh * problem.model.input_scale * (X - baseline)
-
-
-def oracle_outputs(problem: helpers.Problem, X: Any) -> reference.Array:
-    scaled = np.asarray(X) * problem.model.input_scale
-    return reference.forward(problem.parameters, scaled, problem.activations, problem.alphas)[1][-1]
-
-
-def oracle_path(rule: str, steps: int) -> tuple[Any, Any]:
-    if rule == "riemann":
-        return [(k + 0.5) / steps for k in range(steps)], [1 / steps] * steps
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
-    return 0.5 + 0.5 * nodes, 0.5 * weights
-
-
-def oracle(
-    problem: helpers.Problem,
-    X: reference.Array,
-    target: Any,
-    method: str,
-    baseline: Any = 0.0,
-    steps: int = 50,
-    rule: str = "gauss_legendre",
-) -> reference.Array:
-    """Integrated gradients as the paper's section 5 has it: a sum over the steps of the path."""
-    if method == "gradient":
-        return oracle_gradient(problem, X, target)
-    if method == "input_x_gradient":
-        return X * oracle_gradient(problem, X, target)
-    if method == "deeplift":
-        return oracle_deeplift(problem, X, target, baseline)
-    total = np.zeros_like(X)
-    for point, weight in zip(*oracle_path(rule, steps), strict=True):
-        path = baseline + point * (X - baseline)
-        total += weight * oracle_gradient(problem, path, target)
-    return (X - baseline) * total
-
-
-def make(widths: Any, activations: Any, rows: int, case: Any = MSE, **options: Any) -> Any:
-    """A problem, and an output to explain for each of its rows."""
-    problem = helpers.make_problem(widths, activations, case, rows, **options)
-    target = np.random.default_rng(5).integers(0, widths[-1], rows)
-    return problem, target
-
-
-def smooth(widths: Any, rows: int, **options: Any) -> Any:
-    """A problem without kinks: steps of the oracle and of culpa could fall on two sides of one."""
-    hidden = itertools.cycle(["tanh", "gelu", "softplus", "silu"])
-    activations = [next(hidden) for _ in widths[2:]] + ["identity"]
-    return make(widths, activations, rows, **options)
+CROSS_ENTROPY = helpers.LOSSES[0]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -201,8 +127,9 @@ def test_deeplift_takes_the_slope_where_nothing_differs() -> None:
 )
 def test_any_shape(widths: tuple[int, ...], rows: int, method: str) -> None:
     problem, target = smooth(widths, rows)
-    got = problem.model.attribute(problem.X, target=target, method=method, steps=5)
-    want = oracle(problem, problem.X, target, method, steps=5)
+    extra = options(method, widths[0])
+    got = problem.model.attribute(problem.X, target=target, method=method, steps=5, **extra)
+    want = oracle(problem, problem.X, target, method, steps=5, **extra)
     assert_close(method, got.values, want, TOLERANCE["float64"])
 
 
@@ -216,8 +143,9 @@ def test_wide_networks_take_few_rows_at_a_time(method: str) -> None:
     problem = helpers.Problem(
         model, parameters, activations, [None, None], MSE, X, np.zeros((70, 2)), None
     )
-    got = model.attribute(X, target=target, method=method, steps=3)
-    want = oracle(problem, X, target, method, steps=3)
+    extra = options(method, 60000)
+    got = model.attribute(X, target=target, method=method, steps=3, **extra)
+    want = oracle(problem, X, target, method, steps=3, **extra)
     assert_close(method, got.values, want, TOLERANCE["float64"])
 
 
@@ -265,7 +193,9 @@ def test_same_bits_at_any_thread_count(rows: int, dtype: str) -> None:
             _core.force_plan(threads)
             results.append(
                 [
-                    problem.model.attribute(problem.X, target=target, method=method)
+                    problem.model.attribute(
+                        problem.X, target=target, method=method, **options(method, 33)
+                    )
                     for method in METHODS
                 ]
             )
@@ -283,22 +213,31 @@ def test_same_bits_at_any_thread_count(rows: int, dtype: str) -> None:
 def test_each_row_has_the_bits_it_has_alone() -> None:
     problem, target = smooth((33, 65, 31, 7), 150)
     for method in METHODS:
-        together = problem.model.attribute(problem.X, target=target, method=method)
-        for row in (0, 77, 149):
+        extra = options(method, 33)
+        together = problem.model.attribute(problem.X, target=target, method=method, **extra)
+        draws = "samples" in extra  # by the row's place in X
+        for row in (0,) if draws else (0, 77, 149):
             alone = problem.model.attribute(
-                problem.X[row : row + 1], target=int(target[row]), method=method
+                problem.X[row : row + 1], target=int(target[row]), method=method, **extra
             )
             assert alone.values.tobytes() == together.values[row].tobytes()
+            for one, all_rows in zip(alone.nodes or [], together.nodes or [], strict=True):
+                assert one.tobytes() == all_rows[row].tobytes()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_attributions_are_of_raw_inputs(method: str) -> None:
     problem, target = smooth((9, 33, 5), 13, input_scale=1 / 255)
     raw = np.random.default_rng(0).integers(0, 256, (13, 9), dtype=np.uint8)
-    has_baseline = method in ("integrated_gradients", "deeplift")
-    extra = {"baseline": np.full(9, 128, np.uint8)} if has_baseline else {}
+    extra: dict[str, Any] = {}
+    if method in ("integrated_gradients", "deeplift", "conductance"):
+        extra["baseline"] = np.full(9, 128, np.uint8)
+    elif method == "expected_gradients":
+        extra["background"] = raw[::-2].copy()
+    elif method == "smooth_grad":
+        extra["noise"] = 20.0
     got = problem.model.attribute(raw, target=target, method=method, **extra)
-    want = oracle(problem, raw.astype(np.float64), target, method, 128.0)
+    want = oracle(problem, raw.astype(np.float64), target, method, **extra)
     assert_close(method, got.values, want, TOLERANCE["float64"])
 
 

@@ -16,6 +16,7 @@ MODULES = ["culpa"] + [
     if info.name not in ("_core", "cli", "demo")
 ]
 MODULES += ["culpa.bench.table", "culpa.sklearn.estimators"]
+PLOTS = [f"culpa.plots._{name}" for name in ("examples", "inputs", "network", "signals")]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -25,6 +26,18 @@ def test_examples_in_docstrings_run(name: str) -> None:
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert failed == 0
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_examples_of_pictures_run(name: str) -> None:
+    plt = pytest.importorskip(
+        "matplotlib.pyplot", reason="matplotlib is not installed: culpa's plots extra"
+    )
+    plt.switch_backend("Agg")
+    module = importlib.import_module(name)
+    failed, attempted = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    plt.close("all")
+    assert (failed, attempted > 0) == (0, True)
 
 
 def test_every_public_name_has_a_docstring() -> None:

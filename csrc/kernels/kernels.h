@@ -104,6 +104,51 @@ template <class T> struct Gather {
   std::size_t stride;
 };
 
+// Rows of a sparse matrix: row r has the entries [begins[r], ends[r]), by rising column.
+template <class T> struct Entries {
+  const std::size_t *begins, *ends;
+  const std::uint32_t *columns;
+  const T *values;
+};
+
+// y (rows, outputs) = x (rows, inputs) . w (inputs, outputs) + bias, for a sparse x
+template <class T> struct SparseProduct {
+  Entries<T> x;
+  const T *w;    // panels of w: each (inputs, P), one after the other
+  const T *bias; // padded to whole panels
+  T *y;          // panels
+  std::size_t y_stride;
+  std::size_t inputs, outputs;
+  End end; // plain or relu
+};
+
+// g (inputs, outputs) = x^T (inputs, rows) . d (rows, outputs), for a sparse x: some rows of g, of
+// which the i-th has the entries [begins[i], begins[i + 1]), by rising row of x.
+template <class T> struct SparseOuter {
+  const std::size_t *begins;
+  const std::uint32_t *rows;
+  const T *values;
+  const T *d; // panels
+  std::size_t d_stride;
+  T *g; // where its first element to fill lies; rows g_width apart
+  std::size_t g_width;
+  std::size_t inputs; // rows of g to fill
+  Range outputs;      // begins at a whole panel
+  bool accumulate;    // add to g: the batch has several blocks
+};
+
+// Dropout of the entries of one row, n values in these columns: as DropoutPanel has it.
+template <class T> struct SparseDropout {
+  T *values;
+  const std::uint32_t *columns;
+  std::size_t n;
+  std::uint64_t row; // of the global batch
+  std::uint32_t threshold;
+  T scale;
+  std::uint32_t key[2];
+  std::uint32_t stream[2];
+};
+
 template <class T> struct LossRows {
   Loss kind;
   T parameter; // delta of huber, q of quantile, label smoothing of cross_entropy
@@ -181,6 +226,9 @@ template <class T> struct Kernels {
   void (*loss)(const LossRows<T> &);
   // Gives the first row found that holds a value that is not finite, or no_row.
   std::size_t (*gather)(const Gather<T> &);
+  void (*sparse_product)(const SparseProduct<T> &, Range rows, Range panels);
+  void (*sparse_outer)(const SparseOuter<T> &);
+  void (*sparse_dropout)(const SparseDropout<T> &);
   void (*update)(const UpdateRule<T> &, T *parameters, const T *gradient, T *first, T *second,
                  std::size_t n);
   double (*sum_of_squares)(const T *values, std::size_t n);

@@ -10,12 +10,20 @@
 (360, 100)
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from culpa import datasets
 from culpa._core import set_num_threads as _set_num_threads
 from culpa.attribution import Attribution
 from culpa.blame import Blame
 from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.config import show_config
+from culpa.diagnosis import Diagnosis, diagnose
+from culpa.forgetting import Forgetting
+from culpa.healthcheck import HealthCheck
+from culpa.influence import Influence
+from culpa.label_errors import LabelError, LabelErrors, find_label_errors
 from culpa.layers import Activation, Dense, Dropout
 from culpa.losses import (
     MAE,
@@ -28,12 +36,17 @@ from culpa.losses import (
 )
 from culpa.model import Sequential, fit_many
 from culpa.optimizers import SGD, Adam, AdamW, RMSprop
+from culpa.page import page
 from culpa.privacy import Privacy
 from culpa.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
+from culpa.scores import el2n, grand
 from culpa.serialization import load
 from culpa.threads import default_threads as _default_threads
 from culpa.threads import get_num_threads, set_num_threads
 from culpa.training import DivergedError
+
+if TYPE_CHECKING:
+    from culpa import plots
 
 __version__ = "0.1.0"
 
@@ -54,12 +67,18 @@ __all__ = [
     "Cosine",
     "CrossEntropy",
     "Dense",
+    "Diagnosis",
     "DivergedError",
     "Dropout",
     "EarlyStopping",
     "ExponentialDecay",
+    "Forgetting",
+    "HealthCheck",
     "History",
     "Huber",
+    "Influence",
+    "LabelError",
+    "LabelErrors",
     "OneCycle",
     "Poisson",
     "Privacy",
@@ -69,9 +88,22 @@ __all__ = [
     "Sequential",
     "StepDecay",
     "datasets",
+    "diagnose",
+    "el2n",
+    "find_label_errors",
     "fit_many",
     "get_num_threads",
+    "grand",
     "load",
+    "page",
+    "plots",
     "set_num_threads",
     "show_config",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``culpa.plots`` where it is first used."""
+    if name == "plots":
+        return importlib.import_module("culpa.plots")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

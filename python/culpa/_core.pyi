@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Examples', 'Job', 'Model32', 'Model64', 'Optimizer', 'draw', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'measure_peak', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'set_num_threads', 'set_own_threads', 'train_side_by_side']
+__all__: list[str] = ['Examples', 'Job', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'draw', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'measure_peak', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'set_num_threads', 'set_own_threads', 'train_side_by_side']
 class Optimizer:
     """
     What an optimizer is, without its moments.
@@ -21,31 +21,47 @@ class Optimizer:
     @gradient_scale.setter
     def gradient_scale(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
         ...
+class SparseRows:
+    """
+    A sparse matrix of inputs in CSR form, checked.
+    """
+    def __init__(self, values: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], indices: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], begins: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], columns: typing.SupportsInt | typing.SupportsIndex, name: str) -> None:
+        ...
+    @property
+    def canonical(self) -> bool:
+        """
+        Whether the columns of each row rise, as the core wants them to.
+        """
 class Examples:
     """
     Arrays of examples, one row each.
     """
-    def __init__(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, labels: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, order: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, score_scale: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
+    def __init__(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | SparseRows, *, labels: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, order: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, score_scale: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
         ...
 class Job:
     """
     A chunk of training: batches of examples, and where to report.
     """
-    def __init__(self, examples: Examples, *, offsets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rates: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], clip_norm: typing.SupportsFloat | typing.SupportsIndex = 0.0, seconds: typing.SupportsFloat | typing.SupportsIndex = 0.0, losses: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weight_sums: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, scores: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, norms: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, squares: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, phases: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, example_clip: typing.SupportsFloat | typing.SupportsIndex = 0.0, noise: typing.SupportsFloat | typing.SupportsIndex = 0.0, divisor: typing.SupportsFloat | typing.SupportsIndex = 0.0, noise_seed: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
+    def __init__(self, examples: Examples, *, offsets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rates: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], clip_norm: typing.SupportsFloat | typing.SupportsIndex = 0.0, seconds: typing.SupportsFloat | typing.SupportsIndex = 0.0, losses: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weight_sums: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, scores: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, norms: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, squares: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, phases: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, example_clip: typing.SupportsFloat | typing.SupportsIndex = 0.0, noise: typing.SupportsFloat | typing.SupportsIndex = 0.0, divisor: typing.SupportsFloat | typing.SupportsIndex = 0.0, noise_seed: typing.SupportsInt | typing.SupportsIndex = 0, example_losses: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, example_scores: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
         ...
 class Model32:
     """
     A network with its weights and its optimizer's memory.
     """
+    @staticmethod
+    def influence(models: collections.abc.Sequence[Model32], *, factors: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], train: Examples, test: Examples, top: typing.SupportsInt | typing.SupportsIndex = 0) -> dict[str, typing.Any]:
+        """
+        Sums over models of factor * dot products of the examples' gradients (tests, trains), or the top highest and lowest of each test.
+        """
     def __init__(self, *, layers: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
     def apply(self, gradient: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rate: typing.SupportsFloat | typing.SupportsIndex, weight_sum: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
         """
         One optimizer step with a given flat gradient.
         """
-    def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], rescale: bool = False, times_inputs: bool = False) -> dict[str, typing.Any]:
+    def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, method: str = 'gradient', targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, background: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, noise: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, samples: typing.SupportsInt | typing.SupportsIndex = 0, seed: typing.SupportsInt | typing.SupportsIndex = 0, epsilon: typing.SupportsFloat | typing.SupportsIndex = 0.0, times_inputs: bool = False, nodes: bool = False) -> dict[str, typing.Any]:
         """
-        The gradient of one output per row by its inputs, its mean on a path, or DeepLIFT's.
+        What each input did to one output per row, by the method's definition.
         """
     def bias(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float32]:
         """
@@ -75,7 +91,7 @@ class Model32:
         """
         The flat parameter vector, a read-only view.
         """
-    def predict(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], classes: bool = False) -> tuple[numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], int]:
+    def predict(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | SparseRows, classes: bool = False) -> tuple[numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], int]:
         """
         The outputs (n, outputs) or the class of each row; and a row that is not finite, or -1.
         """
@@ -111,15 +127,20 @@ class Model64:
     """
     A network with its weights and its optimizer's memory.
     """
+    @staticmethod
+    def influence(models: collections.abc.Sequence[Model64], *, factors: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], train: Examples, test: Examples, top: typing.SupportsInt | typing.SupportsIndex = 0) -> dict[str, typing.Any]:
+        """
+        Sums over models of factor * dot products of the examples' gradients (tests, trains), or the top highest and lowest of each test.
+        """
     def __init__(self, *, layers: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
     def apply(self, gradient: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rate: typing.SupportsFloat | typing.SupportsIndex, weight_sum: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
         """
         One optimizer step with a given flat gradient.
         """
-    def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], rescale: bool = False, times_inputs: bool = False) -> dict[str, typing.Any]:
+    def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, method: str = 'gradient', targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, background: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, noise: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, samples: typing.SupportsInt | typing.SupportsIndex = 0, seed: typing.SupportsInt | typing.SupportsIndex = 0, epsilon: typing.SupportsFloat | typing.SupportsIndex = 0.0, times_inputs: bool = False, nodes: bool = False) -> dict[str, typing.Any]:
         """
-        The gradient of one output per row by its inputs, its mean on a path, or DeepLIFT's.
+        What each input did to one output per row, by the method's definition.
         """
     def bias(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
         """
@@ -149,7 +170,7 @@ class Model64:
         """
         The flat parameter vector, a read-only view.
         """
-    def predict(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], classes: bool = False) -> tuple[numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], int]:
+    def predict(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | SparseRows, classes: bool = False) -> tuple[numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], int]:
         """
         The outputs (n, outputs) or the class of each row; and a row that is not finite, or -1.
         """

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 __all__ = ["Attribution", "compute"]
 
 Array = NDArray[Any]
-METHODS = ("gradient", "input_x_gradient", "integrated_gradients", "deeplift")
+# What the core calls each, and which of the arguments it compares x to.
+METHODS = {
+    "gradient": ("gradient", ()),
+    "input_x_gradient": ("gradient", ()),
+    "integrated_gradients": ("path", ("baseline", "background")),
+    "expected_gradients": ("expected", ("background",)),
+    "smooth_grad": ("smooth", ()),
+    "deeplift": ("deeplift", ("baseline", "background")),
+    "lrp": ("lrp", ()),
+    "conductance": ("path", ("baseline", "background")),
+}
 RULES = ("gauss_legendre", "riemann")
 
 
@@ -32,22 +42,41 @@ class Attribution:
     output : ndarray (n,), of the model's dtype
         f(x).
     baseline_output : ndarray (n,), of the model's dtype, or None
-        f(baseline); None for methods without a baseline.
+        f(baseline), or the mean of f over the background; None for methods with neither.
     completeness_error : ndarray (n,), float64, or None
-        ``|sum of values - (f(x) - f(baseline))|``, the error of the path's sum: more steps make it
-        smaller. None for methods that do not promise completeness.
+        How far the values are from adding up: ``|sum of values - (f(x) - baseline_output)|``. For
+        integrated gradients and conductance it is the error of the path's sum, which more steps
+        make smaller; for deeplift rounding; for expected_gradients the error of sampling, which
+        falls with the square root of `samples`. For lrp, ``|sum of values - f(x)|`` is the
+        relevance that biases and epsilon absorbed: part of the method, not an error of the sum.
+        None for methods that promise no sum: gradient, input_x_gradient and smooth_grad.
+    nodes : list of ndarray (n, units), of the model's dtype, or None
+        The conductance of each node, one array per hidden Dense layer, first to last; None for
+        other methods.
+    node_completeness_error : list of ndarray (n,), float64, or None
+        The same error for the nodes of each hidden layer: their conductances, too, sum to
+        f(x) - f(baseline).
     """
 
-    def __init__(self, answer: Mapping[str, Array], *, complete: bool) -> None:
+    def __init__(self, answer: Mapping[str, Any], method: str) -> None:
         self.values: Array = answer["values"]
         self.target: NDArray[np.int64] = answer["targets"]
         self.output: Array = answer["outputs"]
         self.baseline_output: Array | None = None
         self.completeness_error: NDArray[np.float64] | None = None
-        if complete:
+        self.nodes: list[Array] | None = None
+        self.node_completeness_error: list[NDArray[np.float64]] | None = None
+        change = self.output.astype(np.float64)
+        if METHODS[method][1]:
             self.baseline_output = answer["baseline_outputs"]
-            change = self.output.astype(np.float64) - self.baseline_output
+            change -= self.baseline_output
+        if METHODS[method][1] or method == "lrp":
             self.completeness_error = np.abs(answer["sums"] - change)
+        if method == "conductance":
+            self.nodes = answer["nodes"]
+            self.node_completeness_error = [
+                np.abs(nodes.sum(axis=1, dtype=np.float64) - change) for nodes in answer["nodes"]
+            ]
 
     def __repr__(self) -> str:
         error = self.completeness_error
@@ -58,40 +87,61 @@ class Attribution:
 
 
 def compute(
-    model: Sequential, X: Any, target: Any, method: str, baseline: Any, steps: int, rule: str
+    model: Sequential,
+    X: Any,
+    target: Any,
+    method: str,
+    *,
+    baseline: Any,
+    background: Any,
+    steps: int,
+    rule: str,
+    samples: int,
+    noise: Any,
+    seed: int,
+    epsilon: float,
 ) -> Attribution:
     """Check what is asked and walk the examples through the model."""
     _checks.choice("method", method, METHODS)
     _checks.choice("rule", rule, RULES)
     steps = _checks.integer("steps", steps, 1)
+    samples = _checks.integer("samples", samples, 1)
+    seed = _checks.integer("seed", seed, 0)
+    if seed >= 2**64:
+        raise ValueError(f"seed: expected an integer below 2**64, got {seed}")
+    epsilon = _checks.number("epsilon", epsilon, float(np.finfo(model.dtype).tiny), 1e30)
     core = model._built()
-    x = data.check_x(X, model.input_size, model.dtype, finite=False)
-    targets = _check_target(model, target, len(x))
-    follows_path = method == "integrated_gradients"
-    base = None
-    if follows_path or method == "deeplift":
-        base = _check_baseline(model, baseline, x)
-    elif baseline is not None:
+    x = data.check_dense(X, model.input_size, model.dtype, "attribute")
+    options: dict[str, Any] = {"targets": _check_target(model, target, len(x))}
+    options.update(_check_compared(model, method, baseline, background, x))
+    kind = METHODS[method][0]
+    if kind == "path":
+        options["points"], options["weights"] = _path(rule, steps)
+    if kind in ("expected", "smooth"):
+        options.update(samples=samples, seed=seed)
+    if kind == "smooth":
+        options["noise"] = _check_noise(model, noise, x.shape[1])
+    elif noise is not None:
         raise ValueError(
-            f"baseline: expected none for method {method!r}, got {_checks.describe(baseline)}; "
-            "leave it out, or use method='integrated_gradients' or 'deeplift'"
+            f"noise: expected none for method {method!r}, got {_checks.describe(noise)}; leave it "
+            "out, or use method='smooth_grad'"
         )
-    points, weights = _path(rule, steps) if follows_path else (np.ones(1), np.ones(1))
+    if kind == "lrp":
+        options["epsilon"] = epsilon
     answer = core.attribute(
         x,
-        baseline=base,
-        targets=targets,
-        points=points,
-        weights=weights,
-        rescale=method == "deeplift",
-        times_inputs=method != "gradient",
+        method=kind,
+        times_inputs=method not in ("gradient", "smooth_grad"),
+        nodes=method == "conductance",
+        **options,
     )
     if answer["row"] >= 0:
         raise data.not_finite("X", x, answer["row"], model.dtype, model.input_scale)
-    if base is not None and answer["baseline_row"] >= 0:
+    if answer["baseline_row"] >= 0:
+        name = "background" if "background" in options else "baseline"
         row = answer["baseline_row"]
-        raise data.not_finite("baseline", base, row, model.dtype, model.input_scale)
-    return Attribution(answer, complete=base is not None)
+        raise data.not_finite(name, options[name], row, model.dtype, model.input_scale)
+    return Attribution(answer, method)
 
 
 def _check_target(model: Sequential, target: Any, rows: int) -> NDArray[np.int64] | None:
@@ -125,18 +175,72 @@ def _check_target(model: Sequential, target: Any, rows: int) -> NDArray[np.int64
     return np.ascontiguousarray(np.broadcast_to(array, rows), dtype=np.int64)
 
 
-def _check_baseline(model: Sequential, baseline: Any, x: Array) -> Array:
-    """Return one row or as many as x has, or raise."""
+def _check_compared(
+    model: Sequential, method: str, baseline: Any, background: Any, x: Array
+) -> dict[str, Array]:
+    """Return what the method compares x to, under its name, or raise."""
+    taken = METHODS[method][1]
+    for name, value in (("baseline", baseline), ("background", background)):
+        if value is not None and name not in taken:
+            others = " or ".join(repr(m) for m, (_, names) in METHODS.items() if name in names)
+            mend = "pass a background instead" if taken else f"leave it out, or use method {others}"
+            raise ValueError(
+                f"{name}: expected none for method {method!r}, got {_checks.describe(value)}; "
+                f"{mend}"
+            )
+    if not taken:
+        return {}
+    if background is not None:
+        if baseline is not None:
+            raise ValueError(
+                "background: expected either a baseline or a background, got both; the answer is "
+                "relative to one baseline, or the mean over a set"
+            )
+        rows = data.check_x(background, x.shape[1], model.dtype, "background", finite=False)
+        return {"background": rows}
+    if "baseline" not in taken:
+        raise ValueError(
+            f"background: expected rows (m, {x.shape[1]}) to draw baselines from, got None; pass "
+            "for example a hundred rows of the training data"
+        )
     if baseline is None:
-        return np.zeros((1, x.shape[1]), model.dtype)
+        return {"baseline": np.zeros((1, x.shape[1]), model.dtype)}
     array = data.as_array("baseline", baseline)
     inputs = x.shape[1]
     if array.shape not in ((inputs,), x.shape):
+        mend = f"numpy.full({inputs}, value) makes one of a number"
+        if array.ndim == 2 and array.shape[1] == inputs:
+            mend = "pass a set to take the mean over as background="
         raise ValueError(
             f"baseline: expected shape ({inputs},) for one baseline or {x.shape} for one per row "
-            f"of X, got shape {array.shape}; numpy.full({inputs}, value) makes one of a number"
+            f"of X, got shape {array.shape}; {mend}"
         )
-    return array if array.ndim == 2 else array[None, :]
+    return {"baseline": array if array.ndim == 2 else array[None, :]}
+
+
+def _check_noise(model: Sequential, noise: Any, inputs: int) -> NDArray[np.float64]:
+    """Return the standard deviation of each input's noise, (inputs,), or raise."""
+    expected = f"a standard deviation in the units of X, or one for each of the {inputs} inputs"
+    if noise is None:
+        raise ValueError(
+            f"noise: expected {expected}, got None; Smilkov et al. 2017 use 0.1 to 0.2 of the "
+            "range of X: 0.15 * (X.max() - X.min())"
+        )
+    array = data.as_array("noise", noise)
+    if array.shape not in ((), (inputs,)):
+        raise ValueError(
+            f"noise: expected {expected}, got shape {array.shape}; numpy.ptp(X, axis=0) gives the "
+            "range of each"
+        )
+    values = array.astype(np.float64)
+    with np.errstate(over="ignore"):
+        fits = np.isfinite((values * model.input_scale).astype(model.dtype)) & (values >= 0)
+    if not fits.all():
+        raise ValueError(
+            f"noise: expected finite numbers of at least 0 that fit {model.dtype}, got "
+            f"{values[~fits][0]:g}; noise is a standard deviation"
+        )
+    return np.ascontiguousarray(np.broadcast_to(values, inputs))
 
 
 def _path(rule: str, steps: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -21,6 +21,7 @@ __all__ = ["Blame", "ExampleBlame", "Groups", "InputBlame", "Layer", "NodeBlame"
 
 Array = NDArray[Any]
 QUANTITIES = ("losses", "nodes", "inputs", "weights", "examples")
+FRAMES = ("pandas", "polars")
 
 
 class Layer(NamedTuple):
@@ -294,7 +295,7 @@ class Blame(Quantities):
         ValueError, TypeError
             Where an argument is not as described.
         """
-        _checks.choice("kind", kind, ("pandas", "polars"))
+        _checks.choice("kind", kind, FRAMES)
         _checks.choice("what", what, ("examples", "nodes", "inputs"))
         columns: dict[str, Any] = {}
         if what == "examples":
@@ -308,13 +309,7 @@ class Blame(Quantities):
             if feature_names is not None:
                 columns["name"] = list(feature_names)
             columns |= over_examples([self.inputs])
-        try:
-            library = importlib.import_module(kind)
-        except ImportError as error:
-            raise ImportError(
-                f"to_frame: {kind} is not installed ({error}); use `pip install {kind}`"
-            ) from error
-        return library.DataFrame(columns)
+        return make_frame(kind, columns)
 
     # Parts of the answers
 
@@ -386,6 +381,18 @@ def over_examples(arrays: Sequence[Array]) -> dict[str, Array]:
         "mean": np.concatenate([a.mean(axis=0, dtype=np.float64) for a in arrays]),
         "mean_abs": np.concatenate([np.abs(a).mean(axis=0, dtype=np.float64) for a in arrays]),
     }
+
+
+def make_frame(kind: str, columns: dict[str, Any]) -> Any:
+    """Return a pandas or polars frame of these columns."""
+    _checks.choice("kind", kind, FRAMES)
+    try:
+        library = importlib.import_module(kind)
+    except ImportError as error:
+        raise ImportError(
+            f"to_frame: {kind} is not installed ({error}); use `pip install {kind}`"
+        ) from error
+    return library.DataFrame(columns)
 
 
 def column_names(X: Any) -> list[str] | None:

@@ -81,9 +81,15 @@ class Callback:
     ----------
     every : int or None
         Call `on_step` after every so many steps of the fit; None: never.
+    wants_examples : bool
+        Whether training keeps each example's own loss and score for ``training.presented()``.
     """
 
     every: int | None = None
+    wants_examples: bool = False
+
+    def check(self, training: Training) -> None:
+        """Raise where this training is not for this callback; the model is not touched yet."""
 
     def on_fit_begin(self, training: Training) -> None:
         """Run before the first step."""

@@ -1,4 +1,4 @@
-"""The command line: ``culpa demo``, ``culpa info``, ``culpa bench``."""
+"""The command line: ``culpa demo``, ``culpa info``, ``culpa bench``, ``culpa blame``."""
 
 from __future__ import annotations
 
@@ -64,6 +64,42 @@ def bench(
     try:
         run(options)
     except (Disagreement, ImportError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def blame(
+    model: Annotated[Path, typer.Argument(help="A model that model.save wrote.")],
+    data: Annotated[str, typer.Argument(help="A .npz with X and y, a .csv, or digits.")],
+    example: Annotated[
+        int | None, typer.Option(help="Row of the data, from 0. None: the largest loss.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page to step through, to this file.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The .csv column to guess. None: the last.")
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option(help="Of inputs that form an image: 8x8, or 32x32x3.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of the fix. None: one that lowers the loss.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many nodes of a layer the page shows.")] = 16,
+    title: Annotated[str | None, typer.Option(help="What the page is headed.")] = None,
+) -> None:
+    """Say who is to blame for one guess: which nodes, which inputs.
+
+    Prints a summary, or writes a page (--html) that shows anybody how the guess, its loss,
+    the blame and the fix come about, with the actual numbers.
+    """
+    from culpa.blame_command import Options, run
+
+    try:
+        run(Options(model, data, example, html, target, shape, learning_rate, top, title))
+    except (ValueError, TypeError, OSError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
 

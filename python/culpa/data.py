@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from culpa import _checks, _core
 from culpa.losses import Loss
+from culpa.sparse import SparseRows, is_sparse
 
-__all__ = ["Targets", "check_targets", "check_weights", "check_x", "class_weights"]
+__all__ = ["Targets", "check_dense", "check_targets", "check_weights", "check_x", "class_weights"]
 
 Array = NDArray[Any]
 
@@ -68,12 +69,20 @@ def as_array(name: str, value: Any) -> Array:
 
 
 def check_finite(
-    name: str, array: Array, dtype: str, scale: float = 1.0, *, files: bool = False
+    name: str, array: Array | SparseRows, dtype: str, scale: float = 1.0, *, files: bool = False
 ) -> None:
     """Raise where a value is NaN or infinite in the model's dtype, times the model's input_scale.
 
     Memory maps are left out unless `files` says otherwise: X is checked while it is read.
     """
+    if isinstance(array, SparseRows):
+        values = array.used()
+        if _always_finite(values.dtype, dtype, scale) or values.size == 0:
+            return
+        entry = _core.find_not_finite(values[:, None], dtype, scale)
+        if entry >= 0:
+            raise not_finite(name, array, array.row_of(entry), dtype, scale)
+        return
     if _always_finite(array.dtype, dtype, scale) or (isinstance(array, np.memmap) and not files):
         return
     row = _core.find_not_finite(array if array.ndim == 2 else array.reshape(-1, 1), dtype, scale)
@@ -90,20 +99,27 @@ def _always_finite(given: np.dtype[Any], dtype: str, scale: float) -> bool:
     return 2 * largest * abs(scale) < most  # twice: value and scale are rounded to the dtype
 
 
-def not_finite(name: str, array: Array, row: int, dtype: str, scale: float = 1.0) -> ValueError:
+def not_finite(
+    name: str, array: Array | SparseRows, row: int, dtype: str, scale: float = 1.0
+) -> ValueError:
     """Return the error for a row that holds NaN, infinity, or a value too large for the dtype."""
+    if isinstance(array, SparseRows):
+        columns, given = array.entries(row)
+    else:
+        given = np.atleast_1d(np.asarray(array[row]))
+        columns = np.arange(given.size)
     with np.errstate(over="ignore", invalid="ignore"):
-        values = np.atleast_1d(np.asarray(array[row], dtype=np.float64))
+        values = given.astype(np.float64)
         fits = np.isfinite(values.astype(dtype) * np.dtype(dtype).type(scale))
-    column = int(np.argmin(fits))
-    if fits[column]:
+    if fits.all():
         return ValueError(
             f"{name}: row {row} changed while it was read: expected data that stay as they are"
         )
+    worst = int(np.argmin(fits))
     scaled = "" if scale == 1.0 else f", also times input_scale={scale:g}"
     return ValueError(
-        f"{name}: expected finite numbers that fit {dtype}{scaled}, got {values[column]} in row "
-        f"{row}, column {column}; drop such rows or fill them in"
+        f"{name}: expected finite numbers that fit {dtype}{scaled}, got {values[worst]} in row "
+        f"{row}, column {columns[worst]}; drop such rows or fill them in"
     )
 
 
@@ -115,27 +131,63 @@ def check_x(
     *,
     scale: float = 1.0,
     finite: bool = True,
-) -> Array:
-    """Return X as an array (n, inputs) that the core can read, or raise."""
-    array = as_array(name, X)
-    width = inputs if inputs is not None else "inputs"
-    if array.ndim != 2:
-        mend = f"use {name}.reshape(len({name}), -1)"
-        if array.ndim == 1:
-            mend = f"use {name}[None, :] for one example or {name}[:, None] for one input"
-        raise ValueError(f"{name}: expected shape (n, {width}), got shape {array.shape}; {mend}")
-    if array.shape[0] == 0 or array.shape[1] == 0:
-        raise ValueError(
-            f"{name}: expected at least one row and one column, got shape {array.shape}"
-        )
-    if inputs is not None and array.shape[1] != inputs:
-        raise ValueError(
-            f"{name}: expected {inputs} columns, the model's input size, got shape {array.shape}; "
-            "pass the columns that the model was built for, or build a new model"
-        )
+) -> Array | SparseRows:
+    """Return X as rows (n, inputs) that the core can read, or raise."""
+    if isinstance(X, SparseRows):
+        array: Array | SparseRows = X
+    elif is_sparse(X):
+        array = as_rows(name, X)
+    else:
+        array = as_array(name, X)
+    _check_shape(name, array.shape, inputs)
     if finite:
         check_finite(name, array, dtype, scale)
     return array
+
+
+def check_dense(X: Any, inputs: int | None, dtype: str, purpose: str) -> Array:
+    """Return X as an array (n, inputs), not yet looked through for NaN; sparse ones are refused."""
+    if is_sparse(X):
+        raise TypeError(
+            f"X: expected a dense array for {purpose}, got a sparse matrix; use X.toarray()"
+        )
+    array = check_x(X, inputs, dtype, finite=False)
+    assert not isinstance(array, SparseRows)
+    return array
+
+
+def as_rows(name: str, X: Any) -> SparseRows:
+    """Return a sparse matrix of any format as rows of entries, by way of its own ``tocsr``."""
+    if len(X.shape) != 2:
+        raise ValueError(
+            f"{name}: expected shape (n, inputs), got shape {X.shape}; use "
+            f"{name}.reshape(1, -1) for one example"
+        )
+    csr = X if getattr(X, "format", None) == "csr" else X.tocsr()
+    values = as_array(f"{name}.data", csr.data)
+    indices, begins = np.asarray(csr.indices), np.asarray(csr.indptr)
+    return SparseRows(name, values, indices, begins, (int(X.shape[0]), int(X.shape[1])))
+
+
+def in_core(x: Array | SparseRows) -> Array | _core.SparseRows:
+    """Return checked rows as the core takes them."""
+    return x.core if isinstance(x, SparseRows) else x
+
+
+def _check_shape(name: str, shape: tuple[int, ...], inputs: int | None) -> None:
+    width = inputs if inputs is not None else "inputs"
+    if len(shape) != 2:
+        mend = f"use {name}.reshape(len({name}), -1)"
+        if len(shape) == 1:
+            mend = f"use {name}[None, :] for one example or {name}[:, None] for one input"
+        raise ValueError(f"{name}: expected shape (n, {width}), got shape {shape}; {mend}")
+    if shape[0] == 0 or shape[1] == 0:
+        raise ValueError(f"{name}: expected at least one row and one column, got shape {shape}")
+    if inputs is not None and shape[1] != inputs:
+        raise ValueError(
+            f"{name}: expected {inputs} columns, the model's input size, got shape {shape}; "
+            "pass the columns that the model was built for, or build a new model"
+        )
 
 
 def check_targets(loss: Loss, y: Any, rows: int, outputs: int, dtype: str, name: str) -> Targets:

@@ -40,7 +40,7 @@ class Examples:
     ) -> _core.Examples:
         """Return the core's view of them, in an order; with a score scale, r2 can be read off."""
         return _core.Examples(
-            self.x,
+            data.in_core(self.x),
             weights=self.weights,
             order=order,
             score_scale=score_scale,

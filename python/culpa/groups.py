@@ -98,7 +98,7 @@ def each(function: Callable[[Array], Array], value: Any) -> Any:
     return [function(array) for array in value] if isinstance(value, list) else function(value)
 
 
-def sorted_labels(by: ArrayLike, rows: int) -> tuple[Array, Array]:
+def sorted_labels(by: ArrayLike, rows: int, name: str = "by") -> tuple[Array, Array]:
     """Return the different labels (groups,), sorted, and each row's index (rows,) into them."""
     try:
         array = np.asarray(by)
@@ -107,16 +107,18 @@ def sorted_labels(by: ArrayLike, rows: int) -> tuple[Array, Array]:
     if array.shape != (rows,):
         mend = ""
         if array.ndim == 2 and len(array) == rows:
-            mend = "; use by.ravel()" if array.shape[1] == 1 else "; use by.argmax(axis=1)"
+            mend = (
+                f"; use {name}.ravel()" if array.shape[1] == 1 else f"; use {name}.argmax(axis=1)"
+            )
         raise ValueError(
-            f"by: expected a label for each of the {rows} examples, got "
+            f"{name}: expected a label for each of the {rows} examples, got "
             f"{_checks.describe(by)}{mend}"
         )
     try:
         labels, codes = np.unique(array, return_inverse=True)
     except TypeError as error:
         raise TypeError(
-            f"by: expected labels of one kind, which can be sorted, got "
+            f"{name}: expected labels of one kind, which can be sorted, got "
             f"{_checks.describe(by)} ({error}); turn them into strings"
         ) from None
     return labels, codes

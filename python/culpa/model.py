@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, _core, attribution, blame, data, serialization, training
+from culpa import _checks, _core, attribution, blame, data, influence, serialization, training
 from culpa.callbacks import History
 from culpa.examples import Examples
+from culpa.forgetting import Forgetting
 from culpa.layers import Dense, DenseLayer, Dropout
 from culpa.losses import Loss, as_loss
 from culpa.optimizers import Optimizer
@@ -212,8 +213,10 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like (n, inputs)
-            Any real dtype and memory layout; not copied, read row by row, memory maps too.
+        X : array_like or sparse matrix (n, inputs)
+            Any real dtype and memory layout; not copied, read row by row, memory maps too. SciPy's
+            sparse matrices and arrays are read as CSR (others are converted to it once), and never
+            made dense.
         y : array_like
             cross_entropy: class indices (n,) or probabilities (n, classes);
             binary_cross_entropy: 0 to 1, (n,) or (n, outputs); others: (n,) or (n, outputs).
@@ -344,7 +347,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like (n, inputs)
+        X : array_like or sparse matrix (n, inputs)
             Any real dtype.
 
         Returns
@@ -358,7 +361,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like (n, inputs)
+        X : array_like or sparse matrix (n, inputs)
             Any real dtype.
 
         Returns
@@ -390,7 +393,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like (n, inputs)
+        X : array_like or sparse matrix (n, inputs)
             Any real dtype.
 
         Returns
@@ -419,7 +422,7 @@ class Sequential:
     def _predict(self, X: Any, *, classes: bool) -> Array:
         core = self._built()
         x = data.check_x(X, self._input_size, self.dtype, finite=False)
-        answer, row = core.predict(x, classes)
+        answer, row = core.predict(data.in_core(x), classes)
         if row >= 0:
             raise data.not_finite("X", x, row, self.dtype, self.input_scale)
         return answer
@@ -515,8 +518,13 @@ class Sequential:
         target: ArrayLike | None = None,
         method: str = "integrated_gradients",
         baseline: ArrayLike | None = None,
+        background: ArrayLike | None = None,
         steps: int = 50,
         rule: str = "gauss_legendre",
+        samples: int = 50,
+        noise: ArrayLike | None = None,
+        seed: int = 0,
+        epsilon: float = 1e-6,
     ) -> attribution.Attribution:
         """Ask how much each input did to one output f, for each example, without dropout.
 
@@ -532,22 +540,31 @@ class Sequential:
             Which output to explain, for all rows or for each. By default the only output, or for
             cross_entropy the model's own guess.
         method : str, default "integrated_gradients"
-            ``"gradient"``: df/dx, with its sign (Simonyan, Vedaldi & Zisserman 2013; their
-            saliency is its absolute value). ``"input_x_gradient"``: x df/dx (Shrikumar,
-            Greenside, Shcherbina & Kundaje 2016, as Shrikumar, Greenside & Kundaje 2017 describe
-            it). ``"integrated_gradients"``: x - baseline times the mean of df/dx on the straight
-            path from the baseline to x (Sundararajan, Taly & Yan 2017); the values sum to
-            f(x) - f(baseline) but for the error of the steps, which is reported. ``"deeplift"``:
-            the rescale rule (Shrikumar, Greenside & Kundaje 2017): as x - baseline times df/dx,
-            but each activation's slope is the quotient of its differences between x and baseline.
+            One of those below. An argument that a method has no use for is left aside, but for
+            `baseline`, `background` and `noise`, which raise.
         baseline : array_like (inputs,) or (n, inputs), optional
             What x is compared to, where paths begin: one for all or one per row, in the units of
-            X. Zeros by default. For integrated gradients and deeplift.
+            X. Zeros by default. For integrated_gradients, deeplift and conductance.
+        background : array_like (m, inputs), optional
+            A set of baselines in place of one: the attributions are their mean over the set,
+            every row of X against every row of the set, at m times the cost. For
+            integrated_gradients, deeplift and conductance; expected_gradients needs one, and draws
+            from it.
         steps : int, default 50
-            Points on the path. For integrated gradients alone.
+            Points on the path. For integrated_gradients and conductance.
         rule : {"gauss_legendre", "riemann"}, default "gauss_legendre"
             Where the points lie and what they weigh: Gauss-Legendre quadrature, or the middles of
-            equal steps. For integrated gradients alone.
+            equal steps. For integrated_gradients and conductance.
+        samples : int, default 50
+            Draws per row of X. For expected_gradients and smooth_grad.
+        noise : float or array_like (inputs,), optional
+            Standard deviation of the noise in the units of X, for all inputs or for each.
+            smooth_grad needs it; the paper takes 0.1 to 0.2 of the range of X.
+        seed : int, default 0
+            Of the draws, below 2**64: numbers of the seed and the row's place in X, the same at
+            any number of threads; more samples begin with the same ones.
+        epsilon : float, default 1e-6
+            What keeps denominators away from 0, positive. For lrp.
 
         Returns
         -------
@@ -561,6 +578,46 @@ class Sequential:
         RuntimeError
             Where the model has no weights yet.
 
+        Notes
+        -----
+        The methods:
+
+        ``"gradient"``
+            df/dx, with its sign (Simonyan, Vedaldi & Zisserman 2013; their saliency is its
+            absolute value).
+        ``"input_x_gradient"``
+            x df/dx (Shrikumar, Greenside, Shcherbina & Kundaje 2016, as Shrikumar, Greenside &
+            Kundaje 2017 describe it).
+        ``"smooth_grad"``
+            The mean of df/dx over `samples` points x + noise, normal and independent for each
+            input (Smilkov, Thorat, Kim, Viegas & Wattenberg 2017).
+        ``"integrated_gradients"``
+            x - baseline times the mean of df/dx on the straight path from the baseline to x
+            (Sundararajan, Taly & Yan 2017). The values sum to f(x) - f(baseline) but for the error
+            of the steps, which is reported.
+        ``"expected_gradients"``
+            Integrated gradients in expectation over baselines of the background (Erion, Janizek,
+            Sturmfels, Lundberg & Lee 2021): the mean over `samples` draws of a baseline and a
+            point on its path. It needs m * steps / samples times less work than
+            integrated_gradients with the same `background`, which is the whole double sum and what
+            this one tends to; the error of the draws is reported.
+        ``"deeplift"``
+            The rescale rule (Shrikumar, Greenside & Kundaje 2017): as x - baseline times df/dx,
+            but each activation's slope is the quotient of its differences between x and baseline.
+            The values sum to f(x) - f(baseline). With a `background`, this is the DeepSHAP of
+            Lundberg & Lee 2017.
+        ``"lrp"``
+            Layer-wise relevance propagation, the epsilon rule (Bach et al. 2015): from the output,
+            R_i = h_i sum_j w_ij R_j / (z_j + epsilon sign(z_j)), where z_j includes the bias and
+            activations pass relevance on as it is. Each layer keeps the share
+            (b_j + epsilon sign(z_j)) / (z_j + epsilon sign(z_j)) of R_j, so the values sum to f(x)
+            only without biases and for a small epsilon; what is missing is reported.
+        ``"conductance"``
+            Integrated gradients, and for each node j of each hidden layer, in ``nodes``, the
+            integral of df/dh_j dh_j/da along the path (Dhamdhere, Sundararajan & Yan 2018): how
+            much of f(x) - f(baseline) flows through it. Exact at every point of the path, from
+            tangents carried forward, not from differences between the points.
+
         Examples
         --------
         >>> import culpa
@@ -573,8 +630,108 @@ class Sequential:
         (5, 64)
         >>> bool(answer.completeness_error.max() < 1e-4)
         True
+
+        Against a set of baselines, and through the hidden nodes:
+
+        >>> answer = model.attribute(
+        ...     X[:5], target=y[:5], method="conductance", background=X[100:110])
+        >>> [nodes.shape for nodes in answer.nodes]
+        [(5, 32)]
+        >>> model.attribute(X[:5], target=y[:5], method="smooth_grad", noise=2.0).values.shape
+        (5, 64)
         """
-        return attribution.compute(self, X, target, method, baseline, steps, rule)
+        return attribution.compute(
+            self,
+            X,
+            target,
+            method,
+            baseline=baseline,
+            background=background,
+            steps=steps,
+            rule=rule,
+            samples=samples,
+            noise=noise,
+            seed=seed,
+            epsilon=epsilon,
+        )
+
+    def influence(
+        self,
+        X_train: ArrayLike,
+        y_train: ArrayLike,
+        X_test: ArrayLike,
+        y_test: ArrayLike,
+        *,
+        checkpoints: Any = None,
+        learning_rates: float | ArrayLike | None = None,
+        top: int | None = None,
+    ) -> influence.Influence:
+        """Ask which training examples helped a test example's guess, and which harmed it.
+
+        The score of a pair is the dot product of the gradients of both examples' losses, exact,
+        over all weights and biases, without dropout: how much a step of gradient descent on the
+        training example lowers the test example's loss, per unit of learning rate and to first
+        order. **Above 0 it helps, below 0 it harms.** Over several checkpoints of the training it
+        is TracIn (Pruthi, Liu, Sundararajan & Kale 2020, "Estimating training data influence by
+        tracing gradient descent"): the sum of learning rate times dot product. No per-example
+        gradient is built: each layer gives ``(h_i . h_j + 1) (delta_i . delta_j)``, h its inputs
+        and delta its error signals.
+
+        Parameters
+        ----------
+        X_train, X_test : array_like (n_train, inputs) and (n_test, inputs)
+            Any real dtype.
+        y_train, y_test : array_like
+            As for :meth:`fit`. For what would speak for another label, pass that as `y_test`.
+        checkpoints : Sequential, path or state_dict, or a list of them, optional
+            The model at several times of its training: copies, files that :meth:`save` wrote, or
+            what :meth:`state_dict` gave. By default the model as it is.
+        learning_rates : float or array_like (checkpoints,), optional
+            What each checkpoint counts, at least 0; 1 by default.
+        top : int, optional
+            Keep only so many of the largest and of the smallest scores of each test example,
+            selected on the way: the (n_test, n_train) scores are never all in memory. By default
+            all are given.
+
+        Returns
+        -------
+        Influence
+            See its attributes.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where an argument is not as described, or a row holds NaN or infinity.
+        FileNotFoundError
+            Where there is no file at a checkpoint's path.
+        RuntimeError
+            Where the model has no weights yet.
+        MemoryError
+            Where the answer does not fit into memory; pass `top`.
+
+        Examples
+        --------
+        >>> import culpa
+        >>> X, y, X_test, y_test = culpa.datasets.digits()
+        >>> model = culpa.Sequential(
+        ...     [culpa.Dense(32, "relu"), culpa.Dense(10)], loss="cross_entropy",
+        ...     input_scale=1 / 16)
+        >>> checkpoints = []
+        >>> def keep(training):
+        ...     checkpoints.append(training.model.state_dict())
+        >>> _ = model.fit(X, y, epochs=3, callbacks=keep, verbose=False)
+        >>> model.influence(X, y, X_test, y_test).scores.shape
+        (360, 1437)
+        >>> answer = model.influence(
+        ...     X, y, X_test, y_test, checkpoints=checkpoints, learning_rates=1e-3, top=5)
+        >>> answer.proponents.shape
+        (360, 5)
+        >>> bool((y[answer.proponents[:, 0]] == y_test).mean() > 0.9)  # who helps is like it
+        True
+        """
+        return influence.compute(
+            self, X_train, y_train, X_test, y_test, checkpoints, learning_rates, top
+        )
 
     # Parameters
 
@@ -770,6 +927,13 @@ def fit_many(
         )
     if not models:
         return []
+    callbacks = options.get("callbacks") or ()
+    for callback in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
+        if isinstance(callback, Forgetting):
+            raise ValueError(
+                "callbacks: expected no culpa.Forgetting in fit_many, where one object would count "
+                "the events of all models together; call each model's fit"
+            )
     if options.get("privacy") is not None:
         raise ValueError(
             "privacy: expected None in fit_many, for what several models reveal of the same data "

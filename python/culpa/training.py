@@ -11,7 +11,7 @@ import importlib.util
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,17 @@ class _FunctionCallback(Callback):
 
     def on_epoch_end(self, training: Training) -> None:
         self.function(training)
+
+
+class Presented(NamedTuple):
+    """Examples in the order in which batches brought them, before each batch's update."""
+
+    rows: NDArray[np.int64]
+    """Of X, (m,)."""
+    losses: NDArray[np.float64]
+    """Each example's own loss, (m,), unweighted."""
+    scores: NDArray[np.float64]
+    """1 where the guess is right, 0 where not; of several binary outputs the fraction."""
 
 
 class Training:
@@ -168,8 +179,15 @@ class Training:
         self._best_value: float | None = None
         self._waited = 0
         self._rates = self._epoch_rates()  # of a schedule of the user's own, checked here
+        # Each example's own loss and score by its position in the epoch; NaN: not presented yet.
+        self._keeps_examples = any(callback.wants_examples for callback in self.callbacks)
+        self._presented = np.empty((2, 0))
+        self._records: dict[str, Any] = {}  # what the core is told of them
+        self._epoch_order: NDArray[np.int64] | None = None
         self._verbose = verbose
         self.reporter = Reporter()
+        for callback in self.callbacks:
+            callback.check(self)
 
     def _weigh_classes(self, model: Sequential, class_weight: Any) -> None:
         examples = self.examples
@@ -224,6 +242,7 @@ class Training:
             weight_sums=self._sums[1, first:end],
             scores=self._sums[2, first:end],
             **self._private,
+            **self._records,
         )
 
     def _begin_epoch(self) -> None:
@@ -241,7 +260,15 @@ class Training:
         elif self.shuffle:
             shuffled = _core.permutation(self.n_examples, model.seed, 0, model._epochs)
             order = shuffled if self.rows is None else self.rows[shuffled]
+        self._epoch_order = order
         self._epoch_examples = self.examples.core(order, self._score_scale)
+        if self._keeps_examples:
+            n = len(self.examples.x) if order is None else len(order)
+            self._presented = np.full((2, n), np.nan)
+            self._records = {
+                "example_losses": self._presented[0],
+                "example_scores": self._presented[1],
+            }
         self._rates = self._epoch_rates()
         self._sums = np.zeros((3, self.steps_per_epoch))
         self._epoch_began = time.perf_counter()
@@ -284,6 +311,17 @@ class Training:
             score *= self.n_examples / max(self.offsets[self._in_epoch], 1)
         return loss / weight, self.examples.score(score, weight)
 
+    def presented(self) -> Presented:
+        """Return the examples that the current epoch has presented so far, for callbacks.
+
+        Kept where a callback's `wants_examples` says so, else none are there. `on_fit_end` sees
+        those of an epoch that was broken off, to the last batch, whatever broke it.
+        """
+        positions = np.flatnonzero(np.isfinite(self._presented[0]))
+        order = self._epoch_order
+        rows = positions if order is None else order[positions]
+        return Presented(rows, *self._presented[:, positions])
+
     @property
     def progress(self) -> float:
         """Fraction of the current epoch that is done."""
@@ -317,6 +355,7 @@ class Training:
         self.reporter.epoch_end(row)
         self.epoch += 1
         self._in_epoch = 0
+        self._presented = np.empty((2, 0))
 
     def _accountable(self) -> bool:
         return (

@@ -1,0 +1,179 @@
+"""Influence: which training examples helped a guess, and which harmed it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from culpa import _checks, data, serialization
+from culpa.examples import Examples
+
+if TYPE_CHECKING:
+    from culpa import _core
+    from culpa.model import Sequential
+
+__all__ = ["Influence", "compute"]
+
+Array = NDArray[Any]
+
+
+class Influence:
+    """What each training example did to each test example's loss.
+
+    A score is the sum over checkpoints of learning rate times the dot product of the two examples'
+    gradients. Above 0, a step of gradient descent on the training example lowers the test example's
+    loss (to first order): it helped, a *proponent*. Below 0 it harmed, an *opponent*.
+
+    Attributes
+    ----------
+    scores : ndarray (n_test, n_train), of the model's dtype, or None
+        All scores; None where only the top ones were asked for.
+    proponents : ndarray (n_test, k), int64, or None
+        Rows of X_train with the largest scores, largest first; of equal scores the lowest row
+        first, NaN last. k is `top`, or n_train where that is less. None without `top`.
+    proponent_scores : ndarray (n_test, k), of the model's dtype, or None
+        Their scores.
+    opponents, opponent_scores : ndarray (n_test, k), or None
+        The same for the smallest scores, smallest first.
+    """
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        self.scores: Array | None = answer.get("scores")
+        self.proponents: NDArray[np.int64] | None = answer.get("highest")
+        self.proponent_scores: Array | None = answer.get("highest_scores")
+        self.opponents: NDArray[np.int64] | None = answer.get("lowest")
+        self.opponent_scores: Array | None = answer.get("lowest_scores")
+
+    def __repr__(self) -> str:
+        if self.scores is not None:
+            tests, trains = self.scores.shape
+            return f"<Influence: {trains:,} training examples on {tests:,} test examples>"
+        assert self.proponents is not None
+        tests, top = self.proponents.shape
+        return f"<Influence: the top {top} and the last {top} on {tests:,} test examples>"
+
+
+def compute(
+    model: Sequential,
+    X_train: Any,
+    y_train: Any,
+    X_test: Any,
+    y_test: Any,
+    checkpoints: Any,
+    learning_rates: Any,
+    top: Any,
+) -> Influence:
+    """Check what is asked and let the core compare the examples."""
+    k = 0 if top is None else _checks.integer("top", top, 1, "None gives all scores")
+    model._built()
+    train = Examples(model, X_train, y_train, None, "_train")
+    test = Examples(model, X_test, y_test, None, "_test")
+    cores = _cores(model, checkpoints)
+    factors = _factors(learning_rates, len(cores))
+    kind: Any = type(cores[0])
+    try:
+        answer = kind.influence(cores, factors=factors, train=train.core(), test=test.core(), top=k)
+    except MemoryError as error:
+        pairs = f"{len(test.x):,} x {len(train.x):,} scores"
+        mend = "pass top=10 to keep those of each test example alone" if k == 0 else "lower it"
+        raise MemoryError(
+            f"top: expected {pairs} to fit into memory, got {top} ({error}); {mend}"
+        ) from None
+    if answer["train_row"] >= 0:
+        train.raise_not_finite(answer["train_row"])
+    if answer["test_row"] >= 0:
+        test.raise_not_finite(answer["test_row"])
+    return Influence(answer)
+
+
+def _factors(learning_rates: Any, checkpoints: int) -> NDArray[np.float64]:
+    """Return a factor for each checkpoint."""
+    if learning_rates is None:
+        return np.ones(checkpoints)
+    if isinstance(learning_rates, Real):
+        return np.full(checkpoints, _checks.number("learning_rates", learning_rates, 0.0))
+    rates = np.asarray(data.as_array("learning_rates", learning_rates), np.float64)
+    if rates.shape != (checkpoints,):
+        raise ValueError(
+            f"learning_rates: expected a number, or one for each of the {checkpoints} checkpoints, "
+            f"got shape {rates.shape}"
+        )
+    return np.array([_checks.number("learning_rates", float(rate), 0.0) for rate in rates])
+
+
+def _cores(model: Sequential, checkpoints: Any) -> list[_core.Model32 | _core.Model64]:
+    """Return the core of a copy of each checkpoint: what is compared does not train meanwhile."""
+    if checkpoints is None:
+        return [_frozen(model)]
+    if isinstance(checkpoints, (str, os.PathLike, Mapping)) or not isinstance(
+        checkpoints, Sequence
+    ):
+        checkpoints = [checkpoints]
+    if not checkpoints:
+        raise ValueError(
+            "checkpoints: expected at least one, got none; leave it out to ask the model itself"
+        )
+    return [_frozen(_model(model, one, f"checkpoints[{i}]")) for i, one in enumerate(checkpoints)]
+
+
+def _frozen(model: Sequential) -> _core.Model32 | _core.Model64:
+    core = model._make_core(model._built().weight(0).shape[0])
+    core.set_parameters(model._built().copy_parameters())
+    return core
+
+
+def _model(model: Sequential, checkpoint: Any, name: str) -> Sequential:
+    """Return a checkpoint as a model of the same shape as `model`, or raise."""
+    from culpa.model import Sequential
+
+    if isinstance(checkpoint, Mapping):
+        # Not model.copy(): its optimizer's moments are not needed.
+        config = {**model.config(), "input_size": None}
+        other = serialization.from_config(config)
+        try:
+            other.load_state_dict(checkpoint)
+            if other.input_size != model.input_size:
+                raise ValueError(
+                    f"state: expected {model.input_size} inputs, got {other.input_size}"
+                )
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise type(error)(f"{name}: {error}") from None
+        return other
+    if isinstance(checkpoint, (str, os.PathLike)):
+        try:
+            checkpoint = serialization.load(checkpoint)
+        except (OSError, ValueError) as error:
+            raise type(error)(f"{name}: {error}") from None
+    if not isinstance(checkpoint, Sequential):
+        raise TypeError(
+            f"{name}: expected a culpa.Sequential, the path of a saved one, or a state_dict, got "
+            f"{_checks.describe(checkpoint)}"
+        )
+    for what, (got, expected) in _differences(checkpoint, model).items():
+        raise ValueError(
+            f"{name}: expected {what} as the model's, {expected}, got {got}; pass checkpoints of "
+            "this model's own training"
+        )
+    return checkpoint
+
+
+def _differences(one: Sequential, other: Sequential) -> dict[str, tuple[Any, Any]]:
+    """Return in what the functions that two models compute differ, beside their weights."""
+
+    def description(model: Sequential) -> dict[str, Any]:
+        config = model.config()
+        layers = [
+            (layer["dense"], layer["activation"], layer["alpha"])
+            for layer in config["layers"]
+            if "dense" in layer
+        ]
+        names = ("input_size", "loss", "dtype", "input_scale")
+        return {"layers": layers, **{name: config[name] for name in names}}
+
+    a, b = description(one), description(other)
+    return {name: (a[name], b[name]) for name in a if a[name] != b[name]}
