@@ -28,7 +28,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import check_estimator
 
 from culpa.sklearn import MLPClassifier, MLPRegressor
-from culpa.sklearn.network import SPARSE
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -457,14 +456,6 @@ def test_another_release_of_scikit_learn_is_refused() -> None:
     assert "needs scikit-learn 1.9, got 1.10.0" in result.stderr
 
 
-@pytest.mark.skipif(SPARSE, reason="sparse rows are taken")
-def test_sparse_rows_are_refused_with_a_way_out() -> None:
-    X, y = table()
-    with pytest.raises(TypeError, match=r"use X.toarray\(\)"):
-        MLPRegressor().fit(scipy.sparse.csr_array(X), y)
-
-
-@pytest.mark.skipif(not SPARSE, reason="sparse rows are refused")
 @pytest.mark.parametrize("form", ["csr", "csc", "coo"])
 @pytest.mark.parametrize(
     "options",

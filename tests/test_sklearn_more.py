@@ -477,8 +477,6 @@ def test_attributions_are_asked_for_by_label() -> None:
 
 
 def test_label_errors_are_those_of_find_label_errors() -> None:
-    if not hasattr(culpa, "find_label_errors"):
-        pytest.skip("culpa.find_label_errors is not there")
     X, y = load_digits(return_X_y=True)
     wrong = y.copy()
     flipped = np.random.default_rng(0).choice(len(y), 60, replace=False)

@@ -9,8 +9,6 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
-from culpa.sklearn.network import SPARSE
-
 THEIRS = "from sklearn.neural_network import MLPClassifier, MLPRegressor"
 OURS = "from culpa.sklearn import MLPClassifier, MLPRegressor"
 
@@ -32,10 +30,6 @@ pytestmark = [
 ]
 
 
-if not SPARSE:
-    names["test_sparse_matrices"] = pytest.mark.xfail(raises=TypeError)(
-        names["test_sparse_matrices"]
-    )
 globals().update({name: value for name, value in names.items() if name.startswith("test_")})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ import sklearn.neural_network
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from culpa.label_errors import LabelErrors, find_label_errors
 from culpa.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, Huber, Poisson, Quantile
 from culpa.sklearn.network import Objective
 from culpa.sklearn.perceptron import CONSTRAINTS, Perceptron
@@ -190,8 +190,8 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
         encoded: Array = self._label_binarizer.transform(y).astype(bool)
         return encoded
 
-    def label_errors(self, X: Any, y: Any, **options: Any) -> Any:
-        """Rank examples by how suspicious their labels are: ``culpa.find_label_errors``.
+    def label_errors(self, X: Any, y: Any, **options: Any) -> LabelErrors:
+        """Rank examples by how suspicious their labels are: :func:`culpa.find_label_errors`.
 
         Parameters
         ----------
@@ -200,15 +200,14 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
         y : array-like of shape (n_samples,)
             The labels to doubt.
         **options
-            Of ``culpa.find_label_errors``.
+            Of :func:`culpa.find_label_errors`.
 
         Returns
         -------
-        What ``culpa.find_label_errors`` gives, of copies of this estimator fitted on parts of X.
+        culpa.LabelErrors
+            By copies of this estimator, each fitted on a part of X; it need not be fitted itself.
         """
-        return importlib.import_module("culpa.label_errors").find_label_errors(
-            self, X, y, **options
-        )
+        return find_label_errors(self, X, y, **options)
 
 
 class MLPRegressor(Perceptron, sklearn.neural_network.MLPRegressor):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
 from culpa import _core, data
@@ -16,20 +15,20 @@ from culpa.layers import Activation
 from culpa.losses import Loss
 from culpa.model import CORES
 from culpa.sklearn.pace import Pace
+from culpa.sparse import SparseRows, is_sparse
 
-__all__ = ["SPARSE", "Network", "Objective", "Shape", "as_rows"]
+__all__ = ["Network", "Objective", "Shape", "as_rows"]
 
 Array = NDArray[Any]
+Rows = Array | SparseRows
 
-SPARSE = False  # whether as_rows takes sparse matrices
 
-
-def as_rows(X: Any) -> Array:
-    """Return X as the core reads it; every X on its way to the core comes through here."""
-    if scipy.sparse.issparse(X):
-        raise TypeError(
-            f"X: expected a dense array, got a sparse {type(X).__name__}; use X.toarray()"
-        )
+def as_rows(X: Any) -> Rows:
+    """Return X as the core reads it, sparse ones never made dense."""
+    if isinstance(X, SparseRows):
+        return X
+    if is_sparse(X):
+        return data.as_rows("X", X)
     return _narrow(np.asarray(X))
 
 
@@ -162,25 +161,25 @@ class Network:
     def outputs(self, X: Any) -> Array:
         """Return the last layer's outputs (n, outputs), before any function on them."""
         rows = as_rows(X)
-        outputs, row = self.core.predict(rows)
+        outputs, row = self.core.predict(data.in_core(rows))
         self.check_finite(rows, row)
         return outputs
 
-    def check_finite(self, rows: Array, row: int) -> None:
+    def check_finite(self, rows: Rows, row: int) -> None:
         """Raise where the core found a row with a value that its dtype cannot hold."""
         if row >= 0:
             raise data.not_finite("X", rows, row, self.shape.dtype)
 
     def examples(
         self,
-        rows: Array,
+        rows: Rows,
         targets: dict[str, Array],
         sample_weight: Array | None,
         order: NDArray[np.int64] | None = None,
     ) -> _core.Examples:
         """Return examples as the core takes them; rows: of :func:`as_rows`."""
         weights = None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64)
-        return _core.Examples(rows, weights=weights, order=order, **targets)
+        return _core.Examples(data.in_core(rows), weights=weights, order=order, **targets)
 
     def gradient(
         self, X: Any, targets: dict[str, Array], sample_weight: Array | None

@@ -29,7 +29,7 @@ from culpa.optimizers import Optimizer
 from culpa.schedules import Schedule
 from culpa.sklearn.answers import Answers
 from culpa.sklearn.fitting import Fit, HeldOut
-from culpa.sklearn.network import SPARSE, Network, Objective, Shape, as_rows
+from culpa.sklearn.network import Network, Objective, Shape, as_rows
 from culpa.sklearn.pace import Pace
 from culpa.threads import own_threads
 
@@ -54,11 +54,6 @@ class Perceptron(Answers, CallbackSupportMixin):
     """Mixed in before one of scikit-learn's perceptrons."""
 
     _optimizer: Pace
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = SPARSE
-        return tags
 
     # What the parameters mean to the core
 
@@ -144,8 +139,9 @@ class Perceptron(Answers, CallbackSupportMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The input data; float32 stays float32, all else becomes float64.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The input data; float32 stays float32, all else becomes float64. Sparse rows are never
+            made dense.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels in classification, real numbers in regression.
         sample_weight : array-like of shape (n_samples,), default=None
