@@ -501,6 +501,8 @@ def test_label_errors_are_those_of_find_label_errors() -> None:
         ({"optimizer": "adamw"}, {}, "'optimizer' parameter"),
         ({"optimizer": culpa.Adam(), "solver": "lbfgs"}, {}, "optimizer: expected None"),
         ({"quantile": 1.0}, {}, "'quantile' parameter"),
+        ({"callbacks": culpa.HealthCheck()}, {}, "callbacks: expected none that needs"),
+        ({"callbacks": [3]}, {}, "callbacks: expected functions"),
         ({"n_threads": 0}, {}, "'n_threads' parameter"),
         ({"scoring": "acuracy"}, {}, "'scoring' parameter"),
         ({}, {"X_val": np.zeros((5, 9))}, "X_val, y_val: expected both"),

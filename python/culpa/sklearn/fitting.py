@@ -19,6 +19,8 @@ from sklearn.model_selection import train_test_split
 
 from culpa import _core
 from culpa.callbacks import History
+from culpa.forgetting import Forgetting
+from culpa.healthcheck import HealthCheck
 from culpa.optimizers import Optimizer
 from culpa.progress import Reporter, make_reporter
 from culpa.sklearn.network import as_rows
@@ -80,6 +82,12 @@ class Fit:
         self._alpha = 0.0 if isinstance(self._pace.optimizer, Optimizer) else float(model.alpha)
         self._network.use(self._pace, self._alpha, self._objective.gradient_scale)
         self._callbacks = as_callbacks(model.callbacks)
+        for callback in self._callbacks:
+            if isinstance(callback, (HealthCheck, Forgetting)):
+                raise TypeError(
+                    f"callbacks: expected none that needs a Sequential, got {callback!r}; pass a "
+                    "function that asks fit.model.to_sequential(), or fit a Sequential"
+                )
         self._context = model.__dict__.get("_callback_fit_ctx")
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._data = {"X": X, "y": lambda: model._decoded(y), "metadata": metadata}
