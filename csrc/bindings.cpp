@@ -643,7 +643,7 @@ void bind_descriptions(py::module_ &m) {
   py::class_<Optimizer>(m, "Optimizer", "What an optimizer is, without its moments.")
       .def(py::init([](const std::string &rule, double beta_1, double beta_2, double epsilon,
                        double momentum, double weight_decay, bool nesterov, bool decoupled,
-                       bool decay_per_example, bool scikit_learn) {
+                       bool decay_per_example, bool scikit_learn, double gradient_scale) {
              return Optimizer{named<Rule>(rule_names, rule, "optimizer"),
                               beta_1,
                               beta_2,
@@ -653,11 +653,14 @@ void bind_descriptions(py::module_ &m) {
                               nesterov,
                               decoupled,
                               decay_per_example,
-                              scikit_learn};
+                              scikit_learn,
+                              gradient_scale};
            }),
            "rule"_a, py::kw_only(), "beta_1"_a = 0.9, "beta_2"_a = 0.999, "epsilon"_a = 1e-8,
            "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false, "decoupled"_a = false,
-           "decay_per_example"_a = false, "scikit_learn"_a = false);
+           "decay_per_example"_a = false, "scikit_learn"_a = false, "gradient_scale"_a = 1.0)
+      .def_readwrite("gradient_scale", &Optimizer::gradient_scale,
+                     "What the gradient counts times, weight decay excluded.");
 
   py::class_<SparseRows>(m, "SparseRows", "A sparse matrix of inputs in CSR form, checked.")
       .def(py::init<py::array, py::array, const py::array &, std::size_t, const std::string &>(),
@@ -820,6 +823,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
       "Floating-point operations per second at the most: multiply-adds that touch no memory.");
   m.def("num_threads", &num_threads, "Threads that a call may use.");
   m.def("set_num_threads", &set_num_threads, "count"_a);
+  m.def("set_own_threads", &set_own_threads, "count"_a,
+        "Threads for calls from the calling thread alone, 0: as all others; gives the last count.");
   m.def(
       "force_plan",
       [](std::size_t threads, const std::string &schedule) {

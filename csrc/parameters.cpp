@@ -78,7 +78,7 @@ kernels::UpdateRule<T> make_rule(const Optimizer &o, double learning_rate, std::
   }
   const double decay = o.decay_per_example ? o.weight_decay / weight_sum : o.weight_decay;
   return {o.rule,
-          static_cast<T>(gradient_scale),
+          static_cast<T>(gradient_scale * o.gradient_scale),
           static_cast<T>(o.decoupled ? 0 : decay),
           static_cast<T>(o.decoupled ? 1 - learning_rate * decay : 1),
           static_cast<T>(rate),

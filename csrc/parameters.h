@@ -42,6 +42,8 @@ struct Optimizer {
   bool decay_per_example = false; // weight decay is divided by the batch's sum of weights
   // scikit-learn's conventions: epsilon outside Adam's bias correction, momentum that holds steps.
   bool scikit_learn = false;
+  // What the gradient counts times, weight decay excluded: a loss that is scaled otherwise.
+  double gradient_scale = 1;
 };
 
 // What an optimizer remembers.

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <new>
 #include <thread>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -133,6 +134,7 @@ private:
 std::atomic<Team *> the_team{nullptr};
 std::atomic<std::uint32_t> forks{0};
 std::atomic<std::size_t> thread_count{1};
+thread_local std::size_t own_count = 0; // of calls from this thread; 0: as all others
 
 Team &team() {
   Team *found = the_team.load(std::memory_order_acquire);
@@ -158,10 +160,13 @@ void Barrier::wait() {
   wait_while(generation_, generation);
 }
 
-std::size_t num_threads() { return thread_count.load(std::memory_order_relaxed); }
+std::size_t num_threads() {
+  return own_count ? own_count : thread_count.load(std::memory_order_relaxed);
+}
 void set_num_threads(std::size_t count) {
   thread_count.store(std::max<std::size_t>(count, 1), std::memory_order_relaxed);
 }
+std::size_t set_own_threads(std::size_t count) { return std::exchange(own_count, count); }
 
 void run_on_team(std::size_t threads, Work work, void *context) {
   const FlushDenormals flush;

@@ -130,6 +130,9 @@ private:
 
 std::size_t num_threads();
 void set_num_threads(std::size_t count);
+// For calls from the calling thread alone, so that calls side by side may differ; 0: as all others.
+// Gives what was set before.
+std::size_t set_own_threads(std::size_t count);
 // Seconds that one barrier of that many threads takes, measured once: the least of some looks, for
 // others may be using the machine just then.
 double barrier_seconds(std::size_t threads);

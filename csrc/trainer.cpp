@@ -214,11 +214,12 @@ void train_steps(Model<T> &model, const TrainJob &job, Crew crew, Schedule sched
         break;
       if (wants_norm) {
         crew.wait(); // the norm needs the whole gradient
-        const double norm = std::sqrt(sum(space.norms)) / weights;
+        const double share = model.optimizer.gradient_scale / weights;
+        const double norm = std::sqrt(sum(space.norms)) * share;
         if (leads && job.norms)
           job.norms[step] = norm;
         if (clips) {
-          rule.gradient_scale = static_cast<T>(clip_factor(norm, job.clip_norm) / weights);
+          rule.gradient_scale = static_cast<T>(clip_factor(norm, job.clip_norm) * share);
           crew.enter(Phase::optimizer);
           for (std::size_t u = units.begin; u < units.end; ++u)
             update_unit(network, model.parameters, space.gradient.data(),

@@ -15,12 +15,14 @@ MODULES = ["culpa"] + [
     for info in pkgutil.iter_modules(culpa.__path__)
     if info.name not in ("_core", "cli", "demo")
 ]
-MODULES.append("culpa.bench.table")
+MODULES += ["culpa.bench.table", "culpa.sklearn.estimators"]
 PLOTS = [f"culpa.plots._{name}" for name in ("examples", "inputs", "network", "signals")]
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_run(name: str) -> None:
+    if name.startswith("culpa.sklearn"):
+        pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert failed == 0

@@ -321,6 +321,31 @@ def test_decay_per_example_is_decay_over_the_sum_of_weights() -> None:
     assert helpers.parameter_bytes(model) == helpers.parameter_bytes(other)
 
 
+@pytest.mark.parametrize("clip_norm", [0.0, 0.05])
+def test_gradient_scale_is_a_loss_that_is_scaled(clip_norm: float) -> None:
+    """Of SGD: as a rate that is scaled, where the decay is scaled back. 4: no rounding."""
+    scaled, _, X, y = some_problem()
+    plain, halves = scaled.copy(), scaled.copy()
+    for each, scale, decay in ((scaled, 4.0, 0.5), (plain, 1.0, 0.125), (halves, 4.0, 0.5)):
+        optimizer = _core.Optimizer("sgd", weight_decay=decay, gradient_scale=scale)
+        assert optimizer.gradient_scale == scale
+        each._built().set_optimizer(optimizer)
+    reports = Job(X, y, [0, 10, 37], 0.1, clip_norm=4.0 * clip_norm).run(scaled)
+    expected = Job(X, y, [0, 10, 37], 0.4, clip_norm=clip_norm).run(plain)
+    tolerance = 1e-4 if clip_norm else 1e-12  # clipping adds 1e-6 to the norm
+    np.testing.assert_allclose(reports["norms"], 4.0 * expected["norms"], rtol=tolerance)
+    np.testing.assert_allclose(reports["losses"], expected["losses"], rtol=tolerance)
+    for name, array in scaled.state_dict().items():
+        helpers.assert_close(name, array, plain.state_dict()[name], tolerance)
+    if not clip_norm:
+        core = halves._built()
+        for a, b in ((0, 10), (10, 37)):
+            answer = core.blame(_core.Examples(X[a:b], targets=y[a:b]), gradient=True)
+            core.apply(answer["gradient"], 0.1, answer["weight_sum"])
+        for name, array in scaled.state_dict().items():
+            helpers.assert_close(name, array, halves.state_dict()[name], 1e-12)
+
+
 # --- What the core reports, and its halves -------------------------------------------------------
 
 

@@ -6,12 +6,20 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Examples', 'Job', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'draw', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'measure_peak', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'set_num_threads', 'train_side_by_side']
+__all__: list[str] = ['Examples', 'Job', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'draw', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'measure_peak', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'set_num_threads', 'set_own_threads', 'train_side_by_side']
 class Optimizer:
     """
     What an optimizer is, without its moments.
     """
-    def __init__(self, rule: str, *, beta_1: typing.SupportsFloat | typing.SupportsIndex = 0.9, beta_2: typing.SupportsFloat | typing.SupportsIndex = 0.999, epsilon: typing.SupportsFloat | typing.SupportsIndex = 1e-08, momentum: typing.SupportsFloat | typing.SupportsIndex = 0.0, weight_decay: typing.SupportsFloat | typing.SupportsIndex = 0.0, nesterov: bool = False, decoupled: bool = False, decay_per_example: bool = False, scikit_learn: bool = False) -> None:
+    def __init__(self, rule: str, *, beta_1: typing.SupportsFloat | typing.SupportsIndex = 0.9, beta_2: typing.SupportsFloat | typing.SupportsIndex = 0.999, epsilon: typing.SupportsFloat | typing.SupportsIndex = 1e-08, momentum: typing.SupportsFloat | typing.SupportsIndex = 0.0, weight_decay: typing.SupportsFloat | typing.SupportsIndex = 0.0, nesterov: bool = False, decoupled: bool = False, decay_per_example: bool = False, scikit_learn: bool = False, gradient_scale: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
+        ...
+    @property
+    def gradient_scale(self) -> float:
+        """
+        What the gradient counts times, weight decay excluded.
+        """
+    @gradient_scale.setter
+    def gradient_scale(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
         ...
 class SparseRows:
     """
@@ -240,6 +248,10 @@ def poisson_batches(n: typing.SupportsInt | typing.SupportsIndex, rate: typing.S
     """
 def set_num_threads(count: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
+def set_own_threads(count: typing.SupportsInt | typing.SupportsIndex) -> int:
+    """
+    Threads for calls from the calling thread alone, 0: as all others; gives the last count.
+    """
 @typing.overload
 def train_side_by_side(models: collections.abc.Sequence[Model32], jobs: collections.abc.Sequence[Job]) -> list[tuple[int, str, int]]:
     """

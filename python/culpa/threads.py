@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from culpa import _checks, _core
 
-__all__ = ["cgroup_limit", "default_threads", "get_num_threads", "set_num_threads"]
+__all__ = ["cgroup_limit", "default_threads", "get_num_threads", "own_threads", "set_num_threads"]
 
 
 def set_num_threads(count: int) -> None:
@@ -38,6 +39,19 @@ def set_num_threads(count: int) -> None:
 def get_num_threads() -> int:
     """Return how many threads a call may use."""
     return _core.num_threads()
+
+
+@contextmanager
+def own_threads(count: int | None) -> Iterator[None]:
+    """Let calls from the calling thread alone use so many threads; None: as all others."""
+    if count is None:
+        yield
+        return
+    before = _core.set_own_threads(_checks.integer("count", count, 1))
+    try:
+        yield
+    finally:
+        _core.set_own_threads(before)
 
 
 def default_threads(environment: Mapping[str, str] = os.environ) -> int:

@@ -27,7 +27,14 @@ from culpa.schedules import Constant, Schedule
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = ["DivergedError", "Training", "run", "run_side_by_side"]
+__all__ = [
+    "DivergedError",
+    "Training",
+    "as_callbacks",
+    "checked_factors",
+    "run",
+    "run_side_by_side",
+]
 
 CHUNK_SECONDS = 0.05
 MOST_ROWS = 2_000_000  # of a chunk
@@ -113,7 +120,7 @@ class Training:
                 f"optimizer: expected an optimizer such as culpa.Adam(1e-3), "
                 f"got {_checks.describe(optimizer)}"
             )
-        self.callbacks = _as_callbacks(callbacks)
+        self.callbacks = as_callbacks(callbacks)
         if privacy is not None:
             _check_privacy(privacy, sample_weight, class_weight, clip_norm, shuffle)
         self.privacy = privacy
@@ -269,19 +276,12 @@ class Training:
     def _epoch_rates(self) -> NDArray[np.float64]:
         """Return the learning rate of each step of the current epoch."""
         steps = np.arange(self.steps_per_epoch, dtype=np.float64)
-        given = self.schedule.factors(
+        return self.optimizer.learning_rate * checked_factors(
+            self.schedule,
             steps + self.epoch * self.steps_per_epoch,
             self.total_steps,
             self.model._epochs + steps / max(self.steps_per_epoch, 1),
         )
-        factors = np.asarray(data.as_array("schedule", given), dtype=np.float64)
-        expected = f"schedule: expected factors() to give {len(steps)} finite numbers of at least 0"
-        if factors.shape != steps.shape:
-            raise ValueError(f"{expected}, one per step, got shape {factors.shape}")
-        bad = np.flatnonzero(~np.isfinite(factors) | (factors < 0))
-        if bad.size:
-            raise ValueError(f"{expected}, got {factors[bad[0]]} for step {bad[0]}")
-        return self.optimizer.learning_rate * factors
 
     def take(self, result: tuple[int, str, int]) -> None:
         """Take note of what a chunk did; run what is due."""
@@ -492,7 +492,23 @@ def _as_early_stopping(value: EarlyStopping | int | bool | None) -> EarlyStoppin
     return EarlyStopping(patience=_checks.integer("early_stopping", value, 1))
 
 
-def _as_callbacks(value: Any) -> list[Callback]:
+def checked_factors(
+    schedule: Schedule, steps: NDArray[np.float64], total: int, epochs: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return a schedule's factors on the learning rate (steps,), a user's own among them."""
+    given = schedule.factors(steps, total, epochs)
+    factors = np.asarray(data.as_array("schedule", given), dtype=np.float64)
+    expected = f"schedule: expected factors() to give {len(steps)} finite numbers of at least 0"
+    if factors.shape != steps.shape:
+        raise ValueError(f"{expected}, one per step, got shape {factors.shape}")
+    bad = np.flatnonzero(~np.isfinite(factors) | (factors < 0))
+    if bad.size:
+        raise ValueError(f"{expected}, got {factors[bad[0]]} for step {bad[0]}")
+    return factors
+
+
+def as_callbacks(value: Any) -> list[Callback]:
+    """Return callbacks as a list of Callback, of one, several or none, functions among them."""
     given = list(value or ()) if value is None or isinstance(value, (list, tuple)) else [value]
     result: list[Callback] = []
     for item in given:

@@ -1,0 +1,200 @@
+"""Between scikit-learn's lists of arrays and the core: an estimator's network, and its loss."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from culpa import _core, data
+from culpa.layers import Activation
+from culpa.losses import Loss
+from culpa.model import CORES
+from culpa.sklearn.pace import Pace
+from culpa.sparse import SparseRows, is_sparse
+
+__all__ = ["Network", "Objective", "Shape", "as_rows"]
+
+Array = NDArray[Any]
+Rows = Array | SparseRows
+
+
+def as_rows(X: Any) -> Rows:
+    """Return X as the core reads it, sparse ones never made dense."""
+    if isinstance(X, SparseRows):
+        return X
+    if is_sparse(X):
+        return data.as_rows("X", X)
+    return _narrow(np.asarray(X))
+
+
+def _narrow(array: Array) -> Array:
+    return array.astype(np.float64) if array.dtype.itemsize > 8 else array
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: a loss of the core, and how scikit-learn's relates to it.
+
+    The core's losses are means over the outputs of an example. scikit-learn's log-loss and Poisson
+    loss are sums over them; its squared error is half of the mean, and yet its gradient is that of
+    half of the sum.
+    """
+
+    loss: Loss
+    loss_scale: float = 1.0
+    gradient_scale: float = 1.0
+
+    def targets(self, y: Array) -> dict[str, Array]:
+        """Return y (n, outputs) as arguments of the core's Examples."""
+        if self.loss.task == "classes":  # one True in a row
+            return {"labels": y.argmax(axis=1).astype(np.int32)}
+        return {"targets": _narrow(y)}
+
+    def constant(self, y: Array) -> Array | None:
+        """Return what scikit-learn adds to each example's loss, for it is half a deviance."""
+        if self.loss.name != "poisson":
+            return None
+        counts = y.astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            entropy = np.where(counts == 0.0, 0.0, counts * np.log(counts))
+        return np.asarray((entropy - counts).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """All that the core must know to build a network."""
+
+    widths: tuple[int, ...]
+    activations: tuple[Activation, ...]  # of the hidden layers
+    dropout: tuple[float, ...]  # the same
+    loss: Loss
+    dtype: str
+    seed: int  # of dropout
+
+
+class Network:
+    """The core's copy of an estimator's weights, with its optimizer.
+
+    The arrays in ``coefs_`` and ``intercepts_`` are the truth wherever a user can reach them:
+    :meth:`load` notes what was written into them, :meth:`store` writes back what training did.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        activations = (*shape.activations, Activation("identity"))
+        dropout = (*shape.dropout, 0.0)
+        self.core = CORES[shape.dtype](
+            layers=[
+                (inputs, outputs, activation.name, activation.alpha or 0.0, rate)
+                for (inputs, outputs), activation, rate in zip(
+                    itertools.pairwise(shape.widths), activations, dropout, strict=True
+                )
+            ],
+            loss=shape.loss.name,
+            loss_parameter=shape.loss.parameter,
+            input_scale=1.0,
+            input_dropout=0.0,
+            seed=shape.seed,
+            member=0,
+        )
+        layers = range(len(shape.widths) - 1)  # views, which follow training
+        self._weights = [self.core.weight(i) for i in layers]
+        self._biases = [self.core.bias(i) for i in layers]
+        self._pace: Pace | None = None
+        self._settings: tuple[float, float] | None = None
+
+    def load(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> None:
+        """Take over these weights, where they are not those that the core has."""
+        own = [*self._weights, *self._biases]
+        given = [*coefs, *intercepts]
+        # Not np.array_equal: its checks take longer than the rest of a guess about one row.
+        if all(bool((a == b).all()) for a, b in zip(own, given, strict=True)):
+            return
+        flat = np.zeros(len(self.core.parameters()), self.shape.dtype)
+        for places, values in zip(self.split(flat), (coefs, intercepts), strict=True):
+            for place, value in zip(places, values, strict=True):
+                place[...] = value
+        self.core.set_parameters(flat)
+
+    def store(self, coefs: list[Array], intercepts: list[Array]) -> None:
+        """Write the core's weights into these arrays, or in place of those that cannot hold them.
+
+        (What joblib maps from a file is read-only.)
+        """
+        for arrays, values in ((coefs, self._weights), (intercepts, self._biases)):
+            for i, value in enumerate(values):
+                old = arrays[i]
+                if (
+                    isinstance(old, np.ndarray)
+                    and old.flags.writeable
+                    and (old.shape, old.dtype) == (value.shape, value.dtype)
+                ):
+                    np.copyto(old, value)
+                else:
+                    arrays[i] = value.copy()
+
+    def use(self, pace: Pace, alpha: float, gradient_scale: float) -> None:
+        """Train at this pace from now on; the optimizer's moments come with it, or stay."""
+        settings = alpha, gradient_scale
+        if (self._pace, self._settings) == (pace, settings):
+            return
+        moments = self.remember(pace).moments
+        self.core.set_optimizer(pace.in_core(alpha, gradient_scale))
+        self.core.steps = pace.steps
+        if moments is not None:
+            first, second = (np.asarray(moment, self.shape.dtype) for moment in moments[:2])
+            if [len(first), len(second)] == [len(moment) for moment in self.core.moments()[:2]]:
+                self.core.set_moments(first, second, moments[2])
+        self._pace, self._settings, pace.moments = pace, settings, None
+
+    def remember(self, pace: Pace) -> Pace:
+        """Return the pace with the optimizer's moments, for where this network does not go."""
+        if self._pace is not pace:
+            return pace
+        return pace.with_moments(self.core.moments())
+
+    def outputs(self, X: Any) -> Array:
+        """Return the last layer's outputs (n, outputs), before any function on them."""
+        rows = as_rows(X)
+        outputs, row = self.core.predict(data.in_core(rows))
+        self.check_finite(rows, row)
+        return outputs
+
+    def check_finite(self, rows: Rows, row: int) -> None:
+        """Raise where the core found a row with a value that its dtype cannot hold."""
+        if row >= 0:
+            raise data.not_finite("X", rows, row, self.shape.dtype)
+
+    def examples(
+        self,
+        rows: Rows,
+        targets: dict[str, Array],
+        sample_weight: Array | None,
+        order: NDArray[np.int64] | None = None,
+    ) -> _core.Examples:
+        """Return examples as the core takes them; rows: of :func:`as_rows`."""
+        weights = None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64)
+        return _core.Examples(data.in_core(rows), weights=weights, order=order, **targets)
+
+    def gradient(
+        self, X: Any, targets: dict[str, Array], sample_weight: Array | None
+    ) -> dict[str, Any]:
+        """Return sums of losses and weights over examples, and the flat gradient of their mean."""
+        rows = as_rows(X)
+        answer = self.core.blame(self.examples(rows, targets, sample_weight), gradient=True)
+        self.check_finite(rows, answer["row"])
+        return answer
+
+    def split(self, flat: Array) -> tuple[list[Array], list[Array]]:
+        """Return a flat vector's weights (inputs, outputs) and biases (outputs,)."""
+        weights, biases = [], []
+        for i, (weight, bias) in enumerate(self.core.offsets()):
+            inputs, outputs = self.shape.widths[i : i + 2]
+            weights.append(flat[weight : weight + inputs * outputs].reshape(inputs, outputs))
+            biases.append(flat[bias : bias + outputs])
+        return weights, biases

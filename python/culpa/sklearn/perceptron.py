@@ -1,0 +1,336 @@
+"""What both estimators change in scikit-learn's perceptrons: the seams where numbers are crunched.
+
+Validation, labels, tags, metadata routing and the order of random draws are scikit-learn's own
+code; that is why one minor release of it is required. The core trains, guesses and gives the
+gradients for L-BFGS.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import _fit_context
+from sklearn.callback import CallbackSupportMixin
+from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.neural_network._base import ACTIVATIONS as OUTPUT_ACTIVATIONS
+from sklearn.utils import compute_sample_weight
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from culpa.callbacks import Callback
+from culpa.layers import ACTIVATIONS, Activation, Dropout
+from culpa.optimizers import Optimizer
+from culpa.schedules import Schedule
+from culpa.sklearn.answers import Answers
+from culpa.sklearn.fitting import Fit, HeldOut
+from culpa.sklearn.network import Network, Objective, Shape, as_rows
+from culpa.sklearn.pace import Pace
+from culpa.threads import own_threads
+
+__all__ = ["CONSTRAINTS", "Perceptron"]
+
+Array = NDArray[Any]
+
+# Of the parameters that scikit-learn does not have, or has with fewer values.
+CONSTRAINTS: dict[str, list[Any]] = {
+    "activation": [StrOptions({"logistic", *ACTIVATIONS}), Activation, "array-like"],
+    "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+    "optimizer": [Optimizer, None],
+    "schedule": [Schedule, None],
+    "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+    "callbacks": [callable, Callback, list, tuple, None],
+    "progress": ["boolean"],
+    "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+}
+
+
+class Perceptron(Answers, CallbackSupportMixin):
+    """Mixed in before one of scikit-learn's perceptrons."""
+
+    _optimizer: Pace
+
+    # What the parameters mean to the core
+
+    def _hidden(self, name: str, value: Any) -> list[Any]:
+        """Return a parameter's value for each hidden layer, of one for all or a list."""
+        hidden = len(self.coefs_) - 1
+        if isinstance(value, (str, Activation)) or np.isscalar(value):
+            return [value] * hidden
+        values = list(value)
+        if len(values) != hidden:
+            raise ValueError(
+                f"{name}: expected one value for each of the {hidden} hidden layers, or one for "
+                f"all, got {len(values)}"
+            )
+        return values
+
+    def _activations(self) -> list[Activation]:
+        """Return the hidden layers' activations."""
+        return [
+            value
+            if isinstance(value, Activation)
+            else Activation("sigmoid" if value == "logistic" else value)
+            for value in self._hidden("activation", self.activation)
+        ]
+
+    def _dropout(self) -> list[float]:
+        """Return the hidden layers' dropout rates."""
+        return [Dropout(rate).rate for rate in self._hidden("dropout", self.dropout)]
+
+    def _objective(self) -> Objective:
+        raise NotImplementedError  # the estimators know
+
+    def _smoothed(self, y: Array) -> Array:
+        """Return encoded targets, changed where a parameter says so."""
+        return y
+
+    def _decoded(self, y: Array) -> Array:
+        """Return encoded targets as a user would have given them."""
+        return y
+
+    def _network(self) -> Network:
+        """Return the core's network, with the weights that the estimator has now."""
+        weights = [*self.coefs_, *self.intercepts_]
+        single = all(np.asarray(weight).dtype == np.float32 for weight in weights)
+        dropout = tuple(self._dropout())
+        shape = Shape(
+            widths=(len(self.coefs_[0]), *(np.shape(weight)[1] for weight in self.coefs_)),
+            activations=tuple(self._activations()),
+            dropout=dropout,
+            loss=self._objective().loss,
+            dtype="float32" if single else "float64",
+            seed=self.__dict__.get("_dropout_seed", 0) if any(dropout) else 0,
+        )
+        network: Network | None = self.__dict__.get("_core")
+        if network is None or network.shape != shape:
+            if network is not None and "_optimizer" in self.__dict__:
+                self._optimizer = network.remember(self._optimizer)
+            network = self._core = Network(shape)
+        network.load(self.coefs_, self.intercepts_)
+        return network
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        network = state.pop("_core", None)
+        if network is not None and "_optimizer" in state:
+            state["_optimizer"] = network.remember(state["_optimizer"])
+        return state
+
+    # Training
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Fit the model to data matrix X and target(s) y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The input data; float32 stays float32, all else becomes float64. Sparse rows are never
+            made dense.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels in classification, real numbers in regression.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Sample weights.
+        X_val, y_val, sample_weight_val : array-like, default=None
+            Validation data, scored after each epoch. Early stopping uses them in place of a part
+            of X. Only for ``solver='sgd'`` and ``'adam'``.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val, y_val: expected both or neither, got one of them")
+        if X_val is not None and self.solver == "lbfgs":
+            raise ValueError("X_val: expected None with solver='lbfgs', which has no epochs")
+        self._validation_given = None if X_val is None else (X_val, y_val, sample_weight_val)
+        root = None
+        if "_skl_callbacks" in self.__dict__ or "_parent_callback_ctx" in self.__dict__:
+            epochs = 0 if self.solver == "lbfgs" else self.max_iter
+            root = self._init_callback_context(max_subtasks=epochs)
+            root.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        try:
+            self._fit(X, y, sample_weight=sample_weight, incremental=False)
+        finally:
+            del self._validation_given
+        if root is not None:
+            root.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
+        with own_threads(self.n_threads):
+            return super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
+
+    def _initialize(self, y: Array, layer_units: Sequence[int], dtype: Any) -> None:
+        super()._initialize(y, layer_units, dtype)
+        self.__dict__.pop("validation_loss_curve_", None)
+        self.__dict__.pop("_dropout_seed", None)
+
+    def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> Any:
+        """Draw a layer's first weights as scikit-learn does, by the activation of the layer."""
+        given = self.activation
+        if not isinstance(given, (str, Activation)):
+            values = list(given) or ["identity"]
+            given = values[min(len(self.coefs_), len(values) - 1)]
+        name = given.name if isinstance(given, Activation) else given
+        bound = np.sqrt((2.0 if name in ("logistic", "sigmoid") else 6.0) / (fan_in + fan_out))
+        weight = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
+        bias = self._random_state.uniform(-bound, bound, fan_out)
+        return weight.astype(dtype, copy=False), bias.astype(dtype, copy=False)
+
+    def _fit_stochastic(
+        self,
+        X: Any,
+        y: Array,
+        sample_weight: Array | None,
+        activations: Any,
+        deltas: Any,
+        coef_grads: Any,
+        intercept_grads: Any,
+        layer_units: Any,
+        incremental: bool,
+    ) -> None:
+        if any(self._dropout()) and "_dropout_seed" not in self.__dict__:
+            self._dropout_seed = int(self._random_state.randint(2**31 - 1))
+        weights = self._weighed_by_class(y, sample_weight, incremental)
+        Fit(self, X, y, weights, incremental).run()
+
+    def _weighed_by_class(
+        self, y: Array, sample_weight: Array | None, incremental: bool
+    ) -> Array | None:
+        """Return the sample weights, times those of the classes where there are any."""
+        if sample_weight is not None and sample_weight.min() < 0:
+            raise ValueError(
+                f"sample_weight: expected numbers of at least 0, got {sample_weight.min()}"
+            )
+        class_weight = self.__dict__.get("class_weight")
+        if class_weight is None:
+            return sample_weight
+        if incremental and isinstance(class_weight, str):
+            raise ValueError(
+                "class_weight: expected weights per class with partial_fit, got 'balanced'; use "
+                "sklearn.utils.compute_class_weight on all of y and pass a dict"
+            )
+        weights: Array = compute_sample_weight(class_weight, self._decoded(y))
+        return weights if sample_weight is None else weights * sample_weight
+
+    def _paced(self, incremental: bool) -> Pace:
+        """Return the pace of the last partial_fit, or a new one."""
+        if not incremental or "_optimizer" not in self.__dict__:
+            given = self.optimizer
+            names = {"sgd": ("momentum",), "adam": ("beta_1", "beta_2", "epsilon")}[self.solver]
+            settings = {"rule": self.solver} | {name: getattr(self, name) for name in names}
+            if self.solver == "sgd":
+                settings["nesterov"] = self.nesterovs_momentum
+            self._optimizer = Pace(
+                settings if given is None else given,
+                self.learning_rate_init if given is None else given.learning_rate,
+                "constant" if given is None and self.solver == "adam" else self.learning_rate,
+                self.power_t,
+            )
+        return self._optimizer
+
+    def _given_validation(self) -> HeldOut | None:
+        """Return the validation data that fit was given, checked."""
+        given = self.__dict__.get("_validation_given")
+        if given is None:
+            return None
+        X, y, sample_weight = given
+        X, y = validate_data(self, X, y, reset=False, accept_sparse="csr", multi_output=True)
+        encoded = self._encoded(y)
+        if encoded.shape[1] != self.n_outputs_:
+            raise ValueError(
+                f"y_val: expected {self.n_outputs_} outputs as in y, got {encoded.shape[1]}"
+            )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        return HeldOut(X, y, encoded, sample_weight)
+
+    def _score(self, X: Any, y: Array, sample_weight: Array | None = None) -> float:
+        """Score validation examples by `scoring`, or as scikit-learn's perceptrons do."""
+        if self.scoring is None:
+            return float(super()._score(X, y, sample_weight=sample_weight))
+        if not all(np.isfinite(weight).all() for weight in self.coefs_):
+            return math.nan  # as theirs: training has diverged
+        judge = copy.copy(self)  # X has no feature names any more
+        judge.__dict__.pop("feature_names_in_", None)
+        scorer = check_scoring(judge, self.scoring)
+        options = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return float(scorer(judge, X, y, **options))
+
+    # L-BFGS
+
+    def _fit_lbfgs(
+        self,
+        X: Any,
+        y: Array,
+        sample_weight: Array | None,
+        activations: Any,
+        deltas: Any,
+        coef_grads: Any,
+        intercept_grads: Any,
+        layer_units: Any,
+    ) -> None:
+        if self.optimizer is not None:
+            raise ValueError(
+                f"optimizer: expected None with solver='lbfgs', got {self.optimizer!r}; leave "
+                "solver out"
+            )
+        weights = self._weighed_by_class(y, sample_weight, False)
+        rest = activations, deltas, coef_grads, intercept_grads, layer_units
+        super()._fit_lbfgs(as_rows(X), y, weights, *rest)
+        # L-BFGS needs float64 to tell small steps apart; what it finds has the dtype of X.
+        self.coefs_ = [np.asarray(weight, X.dtype) for weight in self.coefs_]
+        self.intercepts_ = [np.asarray(bias, X.dtype) for bias in self.intercepts_]
+
+    def _backprop(
+        self,
+        X: Any,
+        y: Array,
+        sample_weight: Array | None,
+        activations: Any,
+        deltas: Any,
+        coef_grads: Any,
+        intercept_grads: Any,
+    ) -> tuple[float, list[Array], list[Array]]:
+        """Return the loss of all examples, L2 included, and its gradients."""
+        network, objective = self._network(), self._objective()
+        answer = network.gradient(X, objective.targets(self._smoothed(y)), sample_weight)
+        total = answer["weight_sum"]
+        loss = answer["loss_sum"] * objective.loss_scale
+        constant = objective.constant(y)
+        if constant is not None:
+            loss += constant.sum() if sample_weight is None else (constant * sample_weight).sum()
+        loss += 0.5 * self.alpha * sum(float(np.vdot(weight, weight)) for weight in self.coefs_)
+        answer["gradient"] *= objective.gradient_scale
+        weights, biases = network.split(answer["gradient"])
+        for gradient, weight in zip(weights, self.coefs_, strict=True):
+            gradient += self.alpha / total * weight
+        return loss / total, weights, biases
+
+    # Guesses
+
+    def _forward_pass_fast(self, X: Any, check_input: bool = True) -> Array:
+        """Return what the last layer gives: probabilities, or the response."""
+        if check_input:
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        with own_threads(self.n_threads):
+            outputs = self._network().outputs(X)
+        OUTPUT_ACTIVATIONS[self.out_activation_](outputs)
+        return outputs
