@@ -1,5 +1,5 @@
 // From NumPy arrays to views, checked by hand: pybind11's own conversions copy silently or refuse
-// with one opaque message. Beside bindings.cpp the only file that knows Python.
+// with one opaque message.
 #pragma once
 
 #include <pybind11/numpy.h>

@@ -1,0 +1,313 @@
+// What models can be asked: guesses, blame, influence, attributions.
+#include <algorithm>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "attributions/attribute.h"
+#include "bindings.h"
+#include "blame.h"
+#include "influence.h"
+
+namespace culpa {
+namespace {
+
+constexpr const char *method_names[] = {"gradient", "path",     "expected",
+                                        "smooth",   "deeplift", "lrp"};
+
+// Checks that the method has all that it reads.
+template <class T>
+AttributeJob
+attribute_job(const Model<T> &model, const py::array &x, const std::string &method,
+              const std::optional<py::array> &targets, const std::optional<py::array> &baseline,
+              const std::optional<py::array> &background, const std::optional<py::array> &points,
+              const std::optional<py::array> &weights, const std::optional<py::array> &noise,
+              std::size_t samples, std::uint64_t seed, double epsilon, bool times_inputs) {
+  AttributeJob job;
+  job.method = named<Method>(method_names, method, "method");
+  job.x = source(x, "x", model.network.inputs());
+  const std::size_t rows = job.x.rows;
+  const bool path = job.method == Method::path, expected = job.method == Method::expected;
+  const bool smooth = job.method == Method::smooth;
+  const bool compares = path || expected || job.method == Method::deeplift;
+  if ((baseline && background) || (baseline || background) != compares || (expected && baseline))
+    throw py::value_error("baseline, background: expected what the method compares to");
+  if (baseline) {
+    job.baseline = source(*baseline, "baseline", model.network.inputs());
+    if (job.baseline.rows != rows && job.baseline.rows != 1)
+      throw py::value_error("baseline: expected one row, or as many as x");
+    if (job.baseline.rows == 1)
+      job.baseline.row_stride = 0;
+  }
+  if (background) {
+    job.background = source(*background, "background", model.network.inputs());
+    if (job.background.rows == 0)
+      throw py::value_error("background: expected at least one row");
+  }
+  if (targets) {
+    job.targets = vector<std::int64_t>(*targets, "targets", rows);
+    for (std::size_t i = 0; i < rows; ++i)
+      if (job.targets[i] < 0 || static_cast<std::size_t>(job.targets[i]) >= model.network.outputs())
+        throw py::value_error("targets: expected outputs of the model");
+  }
+  if (path != (points && weights))
+    throw py::value_error("points, weights: expected those of the path");
+  if (path) {
+    job.steps = static_cast<std::size_t>(points->size());
+    job.points = vector<double>(*points, "points", job.steps);
+    job.weights = vector<double>(*weights, "weights", job.steps);
+  }
+  if ((expected || smooth) != (samples > 0))
+    throw py::value_error("samples: expected the number of draws");
+  if (smooth != noise.has_value())
+    throw py::value_error("noise: expected the standard deviation of each input");
+  if (smooth)
+    job.noise = vector<double>(*noise, "noise", model.network.inputs());
+  if (job.method == Method::lrp && !(epsilon > 0))
+    throw py::value_error("epsilon: expected a positive number");
+  job.samples = samples;
+  job.seed = seed;
+  job.epsilon = epsilon;
+  job.times_inputs = times_inputs;
+  return job;
+}
+
+// Multiplications of a predict call that is over before the GIL could change hands.
+constexpr std::size_t brief_work = 500000;
+
+} // namespace
+
+template <class T> void bind_answers(py::class_<Model<T>> &model) {
+  using M = Model<T>;
+  model
+      .def(
+          "blame",
+          [](M &model, const ExampleArrays &arrays, bool nodes, bool inputs, bool norms,
+             bool gradient) {
+            const Examples examples = arrays.view(model);
+            const std::size_t rows = examples.x.rows;
+            py::typing::Dict<py::str, py::object> answer;
+            BlameOut<T> out;
+            py::array_t<double> losses(static_cast<py::ssize_t>(rows));
+            out.losses = losses.mutable_data();
+            answer["losses"] = losses;
+            if (nodes) {
+              py::list list;
+              for (const Layer &layer : model.network.layers) {
+                auto array = make_array<T>(rows, layer.outputs);
+                out.nodes.push_back(array.mutable_data());
+                list.append(array);
+              }
+              answer["nodes"] = list;
+            }
+            if (inputs) {
+              auto array = make_array<T>(rows, model.network.inputs());
+              out.inputs = array.mutable_data();
+              answer["inputs"] = array;
+            }
+            if (norms) {
+              py::array_t<double> array(static_cast<py::ssize_t>(rows));
+              out.examples = array.mutable_data();
+              answer["examples"] = array;
+            }
+            if (gradient) {
+              py::array_t<T> array(static_cast<py::ssize_t>(model.network.parameters));
+              out.gradient = array.mutable_data();
+              answer["gradient"] = array;
+            }
+            LossSums sums;
+            {
+              const py::gil_scoped_release release; // as in train
+              const std::shared_lock lock(model.guard);
+              sums = blame(model, examples, rows, out, num_threads(), on_signals);
+            }
+            if (sums.interrupted)
+              raise_pending();
+            answer["loss_sum"] = sums.loss;
+            answer["weight_sum"] = sums.weight;
+            answer["row"] = give_row(sums.row);
+            return answer;
+          },
+          "examples"_a, py::kw_only(), "nodes"_a = false, "inputs"_a = false, "norms"_a = false,
+          "gradient"_a = false, "The walk of a step without the update, and what is asked of it.")
+      .def_static(
+          "influence",
+          [](const std::vector<const M *> &models, const py::array &factors,
+             const ExampleArrays &train, const ExampleArrays &test, std::size_t top) {
+            InfluenceJob<T> job;
+            if (models.empty())
+              throw py::value_error("models: expected at least one");
+            for (const M *model : models) {
+              if (!model)
+                throw py::type_error("models: expected no None among them");
+              if (std::find(job.models.begin(), job.models.end(), model) != job.models.end())
+                throw py::value_error("models: expected each model once");
+              job.models.push_back(model);
+              job.train = train.view(*model); // checks that all have the same inputs and outputs
+              job.test = test.view(*model);
+            }
+            if (job.train.x.sparse() || job.test.x.sparse())
+              throw py::type_error("train, test: expected dense rows");
+            job.factors = vector<double>(factors, "factors", models.size());
+            const std::size_t trains = job.train.x.rows, tests = job.test.x.rows;
+            py::typing::Dict<py::str, py::object> answer;
+            InfluenceOut<T> out;
+            out.top = std::min(top, trains);
+            if (top == 0) {
+              auto scores = make_array<T>(tests, trains);
+              out.scores = scores.mutable_data();
+              answer["scores"] = scores;
+            } else {
+              auto highest = make_array<std::int64_t>(tests, out.top);
+              auto lowest = make_array<std::int64_t>(tests, out.top);
+              auto highest_scores = make_array<T>(tests, out.top);
+              auto lowest_scores = make_array<T>(tests, out.top);
+              out.highest = highest.mutable_data();
+              out.lowest = lowest.mutable_data();
+              out.highest_scores = highest_scores.mutable_data();
+              out.lowest_scores = lowest_scores.mutable_data();
+              answer["highest"] = highest;
+              answer["lowest"] = lowest;
+              answer["highest_scores"] = highest_scores;
+              answer["lowest_scores"] = lowest_scores;
+            }
+            InfluenceResult result;
+            {
+              const py::gil_scoped_release release; // as in train
+              std::vector<std::shared_lock<Guard>> locks;
+              locks.reserve(models.size());
+              for (const M *model : models)
+                locks.emplace_back(model->guard);
+              result = influence(job, out, num_threads(), on_signals);
+            }
+            if (PyErr_Occurred())
+              raise_pending();
+            answer["train_row"] = give_row(result.train_row);
+            answer["test_row"] = give_row(result.test_row);
+            return answer;
+          },
+          "models"_a, py::kw_only(), "factors"_a, "train"_a, "test"_a, "top"_a = 0,
+          "Sums over models of factor * dot products of the examples' gradients (tests, trains), "
+          "or the top highest and lowest of each test.")
+      .def(
+          "predict",
+          [](M &model, const Inputs &x, bool classes) -> py::typing::Tuple<py::array, py::int_> {
+            const Examples examples{source(x, "x", model.network.inputs()), {}};
+            const std::size_t rows = examples.x.rows;
+            PredictOut<T> out;
+            py::array answer;
+            if (classes) {
+              py::array_t<std::int64_t> array(static_cast<py::ssize_t>(rows));
+              out.classes = array.mutable_data();
+              answer = std::move(array);
+            } else {
+              auto array = make_array<T>(rows, model.network.outputs());
+              out.logits = array.mutable_data();
+              answer = std::move(array);
+            }
+            std::size_t bad = no_row;
+            {
+              // A few microseconds of work keep the GIL: threads that hand it to each other for
+              // every row get a fifth to a half less done than one alone.
+              const bool brief = rows * model.network.parameters < brief_work;
+              std::optional<py::gil_scoped_release> release;
+              std::shared_lock lock(model.guard, std::defer_lock);
+              if (!brief || !lock.try_lock()) {
+                release.emplace(); // whoever holds the guard may want the GIL
+                lock.lock();
+              }
+              bad = predict(model, examples, rows, out, num_threads(), on_signals);
+            }
+            if (PyErr_Occurred())
+              raise_pending();
+            return py::make_tuple(answer, give_row(bad));
+          },
+          "x"_a, "classes"_a = false,
+          "The outputs (n, outputs) or the class of each row; and a row that is not finite, or -1.")
+      .def(
+          "evaluate",
+          [](M &model, const ExampleArrays &arrays)
+              -> py::typing::Tuple<py::array_t<double>, py::array_t<double>, py::int_> {
+            const Examples examples = arrays.view(model);
+            const std::size_t rows = examples.x.rows;
+            py::array_t<double> losses(static_cast<py::ssize_t>(rows));
+            py::array_t<double> scores(static_cast<py::ssize_t>(rows));
+            PredictOut<T> out;
+            out.losses = losses.mutable_data();
+            out.scores = scores.mutable_data();
+            std::size_t bad = no_row;
+            {
+              const py::gil_scoped_release release;
+              const std::shared_lock lock(model.guard);
+              bad = predict(model, examples, rows, out, num_threads(), on_signals);
+            }
+            if (PyErr_Occurred())
+              raise_pending();
+            return py::make_tuple(losses, scores, give_row(bad));
+          },
+          "examples"_a, "Each row's loss and score; and a row that is not finite, or -1.")
+      .def(
+          "attribute",
+          [](M &model, const py::array &x, const std::string &method,
+             const std::optional<py::array> &targets, const std::optional<py::array> &baseline,
+             const std::optional<py::array> &background, const std::optional<py::array> &points,
+             const std::optional<py::array> &weights, const std::optional<py::array> &noise,
+             std::size_t samples, std::uint64_t seed, double epsilon, bool times_inputs,
+             bool nodes) {
+            const AttributeJob job =
+                attribute_job(model, x, method, targets, baseline, background, points, weights,
+                              noise, samples, seed, epsilon, times_inputs);
+            if (nodes && job.method != Method::path)
+              throw py::value_error("nodes: expected paths to sum over");
+            const std::size_t rows = job.x.rows;
+            const auto length = static_cast<py::ssize_t>(rows);
+            const bool compares = baseline || background;
+
+            py::typing::Dict<py::str, py::object> answer;
+            AttributeOut<T> out;
+            auto values = make_array<T>(rows, model.network.inputs());
+            py::array_t<std::int64_t> asked(length);
+            py::array_t<T> outputs(length), baseline_outputs(compares ? length : 0);
+            py::array_t<double> sums(length);
+            out.values = values.mutable_data();
+            out.targets = asked.mutable_data();
+            out.outputs = outputs.mutable_data();
+            out.baseline_outputs = baseline_outputs.mutable_data();
+            out.sums = sums.mutable_data();
+            py::list of_layers;
+            for (std::size_t l = 0; nodes && l + 1 < model.network.layers.size(); ++l) {
+              auto layer = make_array<T>(rows, model.network.layers[l].outputs);
+              out.nodes.push_back(layer.mutable_data());
+              of_layers.append(layer);
+            }
+            AttributeResult result;
+            {
+              const py::gil_scoped_release release; // as in train
+              const std::shared_lock lock(model.guard);
+              result = attribute(model, job, out, num_threads(), on_signals);
+            }
+            if (PyErr_Occurred())
+              raise_pending();
+            answer["values"] = values;
+            answer["targets"] = asked;
+            answer["outputs"] = outputs;
+            answer["baseline_outputs"] = baseline_outputs;
+            answer["sums"] = sums;
+            answer["nodes"] = of_layers;
+            answer["row"] = give_row(result.x_row);
+            answer["baseline_row"] = give_row(result.baseline_row);
+            return answer;
+          },
+          "x"_a, py::kw_only(), "method"_a = "gradient", "targets"_a = py::none(),
+          "baseline"_a = py::none(), "background"_a = py::none(), "points"_a = py::none(),
+          "weights"_a = py::none(), "noise"_a = py::none(), "samples"_a = 0, "seed"_a = 0,
+          "epsilon"_a = 0.0, "times_inputs"_a = false, "nodes"_a = false,
+          "What each input did to one output per row, by the method's definition.");
+}
+
+template void bind_answers(py::class_<Model<float>> &);
+template void bind_answers(py::class_<Model<double>> &);
+
+} // namespace culpa

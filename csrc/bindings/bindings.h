@@ -1,0 +1,135 @@
+// What the doors share: the arrays of a call, kept alive and viewed, and how answers are given.
+#pragma once
+
+#include <pybind11/stl.h>
+#include <pybind11/typing.h>
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "arrays.h"
+#include "team.h"
+#include "trainer.h"
+
+namespace culpa {
+
+using namespace pybind11::literals;
+
+// The value of an enumeration by its name; the names stand in the order of kernels.h.
+template <class Enum, std::size_t n>
+Enum named(const char *const (&names)[n], const std::string &name, const char *what) {
+  for (std::size_t i = 0; i < n; ++i)
+    if (name == names[i])
+      return static_cast<Enum>(i);
+  throw py::value_error(std::string("no such ") + what + ": \"" + name + "\"");
+}
+
+// Ctrl-C: Python's signal handlers run while the core works. Called without the GIL, on the thread
+// that came in.
+inline bool signals_pending(void * /*context*/) {
+  const CallersFloatMode mode;
+  const py::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() != 0;
+}
+inline constexpr Interrupt on_signals{signals_pending, nullptr};
+
+[[noreturn]] inline void raise_pending() { throw py::error_already_set(); }
+
+// What examples a call works on. Keeps the arrays alive and their views together.
+struct ExampleArrays {
+  Inputs x;
+  std::optional<py::array> labels, targets, weights, order, score_scale;
+
+  template <class T> Examples view(const Model<T> &model, bool wants_targets = true) const {
+    Examples examples;
+    examples.x = source(x, "x", model.network.inputs());
+    const std::size_t rows = examples.x.rows;
+    if (labels)
+      examples.y.labels = vector<std::int32_t>(*labels, "labels", rows);
+    else if (targets) {
+      examples.y.values = source(*targets, "targets", model.network.outputs());
+      if (examples.y.values.rows != rows)
+        throw py::value_error("targets: expected as many rows as x");
+    } else if (wants_targets)
+      throw py::value_error("expected labels or targets");
+    if (wants_targets && (model.network.loss != Loss::cross_entropy) && labels)
+      throw py::value_error("labels: expected targets for this loss");
+    if (weights)
+      examples.weights = vector<double>(*weights, "weights", rows);
+    if (score_scale)
+      examples.score_scale = vector<double>(*score_scale, "score_scale", model.network.outputs());
+    return examples;
+  }
+};
+
+inline constexpr std::array<const char *, phases> phase_names = {
+    "rest", "gather", "forward", "loss", "backward", "weights", "optimizer", "barrier"};
+
+struct JobArrays {
+  ExampleArrays examples;
+  py::array offsets, learning_rates;
+  double clip_norm, seconds;
+  std::optional<py::array> losses, weight_sums, scores, norms, squares, phases;
+  Private privacy;
+  std::optional<py::array> example_losses, example_scores;
+
+  template <class T> TrainJob view(const Model<T> &model) const {
+    TrainJob job;
+    job.examples = examples.view(model);
+    const std::size_t rows = job.examples.x.rows;
+    job.steps = static_cast<std::size_t>(learning_rates.size());
+    job.learning_rates = vector<double>(learning_rates, "learning_rates", job.steps);
+    job.offsets = vector<std::int64_t>(offsets, "offsets", job.steps + 1);
+    const auto length = examples.order ? static_cast<std::size_t>(examples.order->size()) : rows;
+    for (std::size_t i = 0; i <= job.steps; ++i)
+      if (job.offsets[i] < (i ? job.offsets[i - 1] : 0) ||
+          static_cast<std::size_t>(job.offsets[i]) > length)
+        throw py::value_error("offsets: expected increasing positions in the order");
+    if (examples.order) {
+      job.examples.order = vector<std::int64_t>(*examples.order, "order", length);
+      for (std::int64_t i = job.offsets[0]; i < job.offsets[job.steps]; ++i)
+        if (job.examples.order[i] < 0 || static_cast<std::size_t>(job.examples.order[i]) >= rows)
+          throw py::value_error("order: expected rows of x, got one out of range");
+    }
+    if (privacy.clip > 0 && (clip_norm > 0 || examples.weights))
+      throw py::value_error("example_clip: expected neither clip_norm nor weights beside it");
+    if (privacy.clip > 0 ? !(privacy.divisor > 0) || !(privacy.noise >= 0)
+                         : privacy.noise != 0 || privacy.divisor != 0)
+      throw py::value_error("example_clip: expected a divisor above 0 and a noise of at least 0 "
+                            "with it, and neither without");
+    job.privacy = privacy;
+    job.clip_norm = clip_norm;
+    job.seconds = seconds;
+    job.losses = writable<double>(losses, "losses", job.steps);
+    job.weights = writable<double>(weight_sums, "weight_sums", job.steps);
+    job.scores = writable<double>(scores, "scores", job.steps);
+    job.norms = writable<double>(norms, "norms", job.steps);
+    job.squares = writable<double>(squares, "squares", job.steps);
+    job.phases = writable<double>(phases, "phases", phase_names.size());
+    job.example_losses = writable<double>(example_losses, "example_losses", length);
+    job.example_scores = writable<double>(example_scores, "example_scores", length);
+    return job;
+  }
+};
+
+inline py::ssize_t give_row(std::size_t row) {
+  return row == no_row ? py::ssize_t{-1} : static_cast<py::ssize_t>(row);
+}
+
+template <class T> py::array_t<T> give_array(const std::vector<T> &values) {
+  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+template <class T> py::array_t<T> make_array(std::size_t rows, std::size_t columns) {
+  return py::array_t<T>(std::vector<std::size_t>{rows, columns});
+}
+
+void bind_descriptions(py::module_ &m);
+void bind_models(py::module_ &m);
+void bind_random(py::module_ &m);
+template <class T> void bind_answers(py::class_<Model<T>> &model);
+
+} // namespace culpa

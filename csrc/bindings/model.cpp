@@ -1,0 +1,244 @@
+// Models: their parameters, their optimizer, and training.
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings.h"
+
+namespace culpa {
+namespace {
+
+// Names in the order of the enumerations in kernels.h.
+constexpr const char *activation_names[] = {"identity", "relu", "leaky_relu", "elu",
+                                            "selu",     "gelu", "gelu_tanh",  "silu",
+                                            "mish",     "tanh", "sigmoid",    "softplus"};
+constexpr const char *loss_names[] = {
+    "cross_entropy", "binary_cross_entropy", "mse", "mae", "huber", "poisson", "quantile"};
+constexpr const char *stop_names[] = {"finished", "time", "diverged", "interrupted", "not_finite"};
+
+using LayerTuple = std::tuple<std::size_t, std::size_t, std::string, double, double>;
+
+template <class T>
+std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const std::string &loss,
+                                     double loss_parameter, double input_scale,
+                                     double input_dropout, std::uint64_t seed, std::size_t member) {
+  std::vector<Layer> layers;
+  for (const auto &[inputs, outputs, activation, alpha, dropout] : specs) {
+    Layer layer;
+    layer.inputs = inputs;
+    layer.outputs = outputs;
+    layer.activation = named<Activation>(activation_names, activation, "activation");
+    layer.alpha = alpha;
+    layer.dropout = dropout;
+    layers.push_back(layer);
+  }
+  Network network = make_network(std::move(layers));
+  network.loss = named<Loss>(loss_names, loss, "loss");
+  network.loss_parameter = loss_parameter;
+  network.input_scale = input_scale;
+  network.input_dropout = input_dropout;
+  return std::make_unique<Model<T>>(std::move(network), seed, member);
+}
+
+using Given = py::typing::Tuple<py::int_, py::str, py::int_>;
+
+Given give(const TrainResult &result) {
+  return py::make_tuple(result.steps, stop_names[static_cast<int>(result.stop)],
+                        result.row == no_row ? py::ssize_t{-1}
+                                             : static_cast<py::ssize_t>(result.row));
+}
+
+// A read-only array over the core's own memory, which `owner` keeps alive.
+template <class T>
+py::array_t<T> read_only(const std::vector<std::size_t> &shape, const T *data,
+                         const py::object &owner) {
+  py::array_t<T> array(shape, data, owner);
+  array.attr("setflags")("write"_a = false);
+  return array;
+}
+
+template <class T> const Layer &layer_at(const Model<T> &model, std::size_t i) {
+  if (i >= model.network.layers.size())
+    throw py::index_error("no such layer");
+  return model.network.layers[i];
+}
+
+template <class T> void bind_model(py::module_ &m, const char *name) {
+  using M = Model<T>;
+  py::class_<M> model(m, name, "A network with its weights and its optimizer's memory.");
+  model
+      .def(py::init(&make_model<T>), py::kw_only(), "layers"_a, "loss"_a, "loss_parameter"_a,
+           "input_scale"_a, "input_dropout"_a, "seed"_a, "member"_a)
+      .def(
+          "parameters",
+          [](const py::object &self) {
+            M &model = self.cast<M &>();
+            return read_only<T>({model.parameters.values.size()}, model.parameters.values.data(),
+                                self);
+          },
+          "The flat parameter vector, a read-only view.")
+      .def(
+          "copy_parameters",
+          [](const M &model) {
+            py::array_t<T> copy(static_cast<py::ssize_t>(model.network.parameters));
+            T *to = copy.mutable_data();
+            {
+              const py::gil_scoped_release release; // a writer may hold the guard
+              const std::shared_lock lock(model.guard);
+              std::copy_n(model.parameters.values.data(), model.network.parameters, to);
+            }
+            return copy;
+          },
+          "A copy of the flat parameter vector, all of one step.")
+      .def(
+          "weight",
+          [](const py::object &self, std::size_t i) {
+            M &model = self.cast<M &>();
+            const Layer &layer = layer_at(model, i);
+            return read_only<T>({layer.inputs, layer.outputs},
+                                model.parameters.values.data() + layer.weight, self);
+          },
+          "layer"_a, "A layer's weights (inputs, outputs), a read-only view.")
+      .def(
+          "bias",
+          [](const py::object &self, std::size_t i) {
+            M &model = self.cast<M &>();
+            const Layer &layer = layer_at(model, i);
+            return read_only<T>({layer.outputs}, model.parameters.values.data() + layer.bias, self);
+          },
+          "layer"_a, "A layer's biases (outputs), a read-only view.")
+      .def(
+          "offsets",
+          [](const M &model) {
+            std::vector<std::pair<std::size_t, std::size_t>> offsets;
+            offsets.reserve(model.network.layers.size());
+            for (const Layer &layer : model.network.layers)
+              offsets.emplace_back(layer.weight, layer.bias);
+            return offsets;
+          },
+          "Where each layer's weights and biases begin in the flat vector.")
+      .def(
+          "set_parameters",
+          [](M &model, const py::array &values) {
+            const T *from = vector<T>(values, "values", model.network.parameters);
+            const py::gil_scoped_release release; // readers may hold the guard
+            const std::unique_lock lock(model.guard);
+            std::copy_n(from, model.network.parameters, model.parameters.values.data());
+            model.parameters.repack_all(model.network);
+          },
+          "values"_a, "Replaces the whole flat vector.")
+      .def(
+          "set_optimizer",
+          [](M &model, const Optimizer &optimizer) {
+            const py::gil_scoped_release release;
+            const std::unique_lock lock(model.guard);
+            set_optimizer(model, optimizer);
+          },
+          "optimizer"_a, "Sets the optimizer, with fresh moments.")
+      .def(
+          "moments",
+          [](const M &model) -> py::typing::Tuple<py::array_t<T>, py::array_t<T>, py::int_> {
+            std::vector<T> first, second;
+            std::uint64_t steps = 0;
+            {
+              const py::gil_scoped_release release; // a writer may hold the guard
+              const std::shared_lock lock(model.guard);
+              const auto copy = [](const Buffer<T> &from) {
+                return std::vector<T>(from.data(), from.data() + from.size());
+              };
+              first = copy(model.moments.first);
+              second = copy(model.moments.second);
+              steps = model.moments.steps;
+            }
+            return py::make_tuple(give_array(first), give_array(second), steps);
+          },
+          "Copies of the optimizer's two moments (empty where it keeps none), and its steps.")
+      .def(
+          "set_moments",
+          [](M &model, const py::array &first, const py::array &second, std::uint64_t steps) {
+            const T *one = vector<T>(first, "first", model.moments.first.size());
+            const T *two = vector<T>(second, "second", model.moments.second.size());
+            const py::gil_scoped_release release;
+            const std::unique_lock lock(model.guard);
+            std::copy_n(one, model.moments.first.size(), model.moments.first.data());
+            std::copy_n(two, model.moments.second.size(), model.moments.second.data());
+            model.moments.steps = steps;
+          },
+          "first"_a, "second"_a, "steps"_a, "Restores what moments() gave.")
+      .def_property(
+          "steps", [](const M &model) { return model.steps; },
+          [](M &model, std::uint64_t steps) { model.steps = steps; },
+          "Batches trained on: the counter of dropout's random numbers.")
+      .def(
+          "train",
+          [](M &model, const JobArrays &arrays) {
+            const TrainJob job = arrays.view(model);
+            TrainResult result;
+            {
+              // The arrays are checked and alive; nothing below touches Python but the poll.
+              const py::gil_scoped_release release;
+              const std::unique_lock lock(model.guard);
+              result = train(model, job, num_threads(), on_signals);
+            }
+            if (result.stop == Stop::interrupted)
+              raise_pending();
+            return give(result);
+          },
+          "job"_a, "Trains a chunk; gives (steps done, why it stopped, row that is not finite).")
+      .def(
+          "apply",
+          [](M &model, const py::array &gradient, double learning_rate, double weight_sum) {
+            const T *g = vector<T>(gradient, "gradient", model.network.parameters);
+            const py::gil_scoped_release release;
+            const std::unique_lock lock(model.guard);
+            apply(model, g, learning_rate, weight_sum, num_threads());
+          },
+          "gradient"_a, "learning_rate"_a, "weight_sum"_a = 1.0,
+          "One optimizer step with a given flat gradient.");
+  bind_answers<T>(model);
+
+  m.def(
+      "train_side_by_side",
+      [](const std::vector<M *> &models, const std::vector<const JobArrays *> &arrays) {
+        if (models.size() != arrays.size())
+          throw py::value_error("jobs: expected one per model");
+        std::vector<TrainJob> jobs;
+        for (std::size_t i = 0; i < models.size(); ++i) {
+          if (!models[i] || !arrays[i])
+            throw py::type_error("models, jobs: expected no None among them");
+          for (std::size_t j = 0; j < i; ++j)
+            if (models[j] == models[i])
+              throw py::value_error("models: expected each model once");
+          jobs.push_back(arrays[i]->view(*models[i]));
+        }
+        std::vector<TrainResult> results;
+        {
+          const py::gil_scoped_release release;
+          std::vector<std::unique_lock<Guard>> locks;
+          locks.reserve(models.size());
+          for (M *model : models)
+            locks.emplace_back(model->guard);
+          train_side_by_side(models, jobs, results, num_threads(), on_signals);
+        }
+        if (PyErr_Occurred())
+          raise_pending();
+        py::typing::List<Given> answer;
+        for (const TrainResult &result : results)
+          answer.append(give(result));
+        return answer;
+      },
+      "models"_a, "jobs"_a, "A chunk of several models, each on one thread.");
+}
+
+} // namespace
+
+void bind_models(py::module_ &m) {
+  bind_model<float>(m, "Model32");
+  bind_model<double>(m, "Model64");
+}
+
+} // namespace culpa

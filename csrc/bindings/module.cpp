@@ -1,0 +1,67 @@
+// The door: checks arrays, releases the GIL, calls in. No maths.
+#include "bindings.h"
+#include "blame.h"
+#include "peak.h"
+
+// Thread safety without the GIL: models carry a lock of their own, the team a mutex, and nothing
+// else is shared.
+PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+  using namespace culpa;
+  m.doc() = "Culpa's core: see csrc/ in the repository.";
+  try {
+    kernels::table();
+  } catch (const std::runtime_error &error) {
+    throw pybind11::import_error(error.what());
+  }
+  watch_forks();
+  bind_descriptions(m);
+  bind_models(m);
+  bind_random(m);
+  m.def(
+      "find_not_finite",
+      [](const py::array &x, const std::string &dtype, double scale) {
+        const Source rows =
+            source(x, "x", x.ndim() == 2 ? static_cast<std::size_t>(x.shape(1)) : 0);
+        const py::gil_scoped_release release; // one pass over the data
+        return give_row(dtype == "float64" ? find_not_finite<double>(rows, scale, num_threads())
+                                           : find_not_finite<float>(rows, scale, num_threads()));
+      },
+      "x"_a, "dtype"_a, "scale"_a = 1.0,
+      "The first row with a value that is not finite in that dtype, times scale, or -1.");
+  m.def(
+      "instruction_set", [] { return std::string(kernels::table().name); },
+      "The instruction set in use.");
+  m.def(
+      "instruction_sets",
+      [] {
+        std::vector<std::string> names;
+        for (const kernels::Table *const *t = kernels::available(); *t; ++t)
+          names.emplace_back((*t)->name);
+        return names;
+      },
+      "Those that this CPU can run, fastest first.");
+  m.def(
+      "phase_names",
+      [] { return std::vector<std::string>(phase_names.begin(), phase_names.end()); },
+      "What a Job's phases count the seconds of, in order.");
+  m.def(
+      "measure_peak",
+      [](bool float64, std::size_t threads, std::size_t rounds) {
+        const py::gil_scoped_release release;
+        return float64 ? measure_peak<double>(threads, rounds)
+                       : measure_peak<float>(threads, rounds);
+      },
+      "float64"_a = false, "threads"_a = 1, "rounds"_a = 15,
+      "Floating-point operations per second at the most: multiply-adds that touch no memory.");
+  m.def("num_threads", &num_threads, "Threads that a call may use.");
+  m.def("set_num_threads", &set_num_threads, "count"_a);
+  m.def("set_own_threads", &set_own_threads, "count"_a,
+        "Threads for calls from the calling thread alone, 0: as all others; gives the last count.");
+  m.def(
+      "force_plan",
+      [](std::size_t threads, const std::string &schedule) {
+        force_plan(threads, schedule == "columns" ? 1 : 0);
+      },
+      "threads"_a, "schedule"_a = "rows",
+      "For tests: exactly so many threads, by rows or columns; 0 threads: choose again.");
+}

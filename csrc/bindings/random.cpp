@@ -1,0 +1,75 @@
+// Random numbers that Python asks for: initial weights, shuffles, Poisson samples.
+#include "random.h"
+
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings.h"
+
+namespace culpa {
+
+void bind_random(py::module_ &m) {
+  m.def(
+      "draw",
+      [](const std::string &kind, std::size_t n, std::uint64_t seed, std::size_t layer,
+         std::size_t member) {
+        const bool normal = kind == "normal";
+        if (!normal && kind != "uniform")
+          throw py::value_error(R"(kind: expected "uniform" or "normal")");
+        py::array_t<double> array(static_cast<py::ssize_t>(n));
+        double *to = array.mutable_data();
+        Sequence sequence(seed, Purpose::initial_weights, layer, member);
+        for (std::size_t i = 0; i < n; ++i)
+          to[i] = normal ? sequence.normal() : sequence.uniform();
+        return array;
+      },
+      "kind"_a, "n"_a, "seed"_a, "layer"_a, "member"_a,
+      "Random numbers for initial weights: uniform in [0, 1) or standard normal.");
+  m.def(
+      "permutation",
+      [](std::size_t n, std::uint64_t seed, std::size_t member, std::uint64_t epoch) {
+        py::array_t<std::int64_t> array(static_cast<py::ssize_t>(n));
+        std::int64_t *to = array.mutable_data();
+        for (std::size_t i = 0; i < n; ++i)
+          to[i] = static_cast<std::int64_t>(i);
+        Sequence sequence(seed, Purpose::shuffle, 0, member, epoch);
+        for (std::size_t i = n; i > 1; --i) // Fisher and Yates, from the back
+          std::swap(to[i - 1], to[sequence.below(i)]);
+        return array;
+      },
+      "n"_a, "seed"_a, "member"_a, "epoch"_a, "The order of an epoch: 0 to n - 1, shuffled.");
+  m.def(
+      "poisson_batches",
+      [](std::size_t n, double rate, std::uint64_t seed, std::uint64_t first_step,
+         std::size_t steps)
+          -> py::typing::Tuple<py::array_t<std::int64_t>, py::array_t<std::int64_t>> {
+        if (!(rate > 0 && rate <= 1))
+          throw py::value_error("rate: expected a probability above 0");
+        std::vector<std::int64_t> order, offsets{0};
+        const double log_rest = std::log1p(-rate);
+        for (std::size_t step = 0; step < steps; ++step) {
+          Sequence sequence(seed, Purpose::sample, 0, 0, first_step + step);
+          // The examples left out before the next that is in: geometric, floor(log(u) / log(1 -
+          // q)).
+          for (std::size_t i = 0; i < n; ++i) {
+            const double skip =
+                rate < 1 ? std::floor(std::log(1 - sequence.uniform()) / log_rest) : 0;
+            if (!(skip < static_cast<double>(n - i)))
+              break;
+            i += static_cast<std::size_t>(skip);
+            order.push_back(static_cast<std::int64_t>(i));
+          }
+          offsets.push_back(static_cast<std::int64_t>(order.size()));
+        }
+        return py::make_tuple(give_array(order), give_array(offsets));
+      },
+      "n"_a, "rate"_a, "seed"_a, "first_step"_a, "steps"_a,
+      "Batches that each of n rows enters with that probability: (rows, offsets).");
+  m.def(
+      "philox", [](const Words &counter, std::uint64_t key) { return philox(counter, key); },
+      "counter"_a, "key"_a, "Philox4x32-10, for tests.");
+}
+
+} // namespace culpa
