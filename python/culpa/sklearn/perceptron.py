@@ -266,8 +266,8 @@ class Perceptron(Answers, CallbackSupportMixin):
         """Score validation examples by `scoring`, or as scikit-learn's perceptrons do."""
         if self.scoring is None:
             return float(super()._score(X, y, sample_weight=sample_weight))
-        if not all(np.isfinite(weight).all() for weight in self.coefs_):
-            return math.nan  # as theirs: training has diverged
+        if not np.isfinite(self._forward_pass_fast(X, check_input=False)).all():
+            return math.nan  # as theirs: training has diverged, and scorers refuse such guesses
         judge = copy.copy(self)  # X has no feature names any more
         judge.__dict__.pop("feature_names_in_", None)
         scorer = check_scoring(judge, self.scoring)
