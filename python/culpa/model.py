@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, _core, attribution, blame, data, influence, serialization, training
-from culpa.callbacks import History
+from culpa.callbacks import Callback, History
 from culpa.examples import Examples
-from culpa.forgetting import Forgetting
 from culpa.layers import Dense, DenseLayer, Dropout
 from culpa.losses import Loss, as_loss
 from culpa.optimizers import Optimizer
@@ -927,10 +926,10 @@ def fit_many(
         return []
     callbacks = options.get("callbacks") or ()
     for callback in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
-        if isinstance(callback, Forgetting):
+        if isinstance(callback, Callback) and callback.one_model:
             raise ValueError(
-                "callbacks: expected no culpa.Forgetting in fit_many, where one object would count "
-                "the events of all models together; call each model's fit"
+                f"callbacks: expected no {type(callback).__name__} in fit_many, where one object "
+                "would mix up what it notes of all models; call each model's fit"
             )
     if options.get("privacy") is not None:
         raise ValueError(
