@@ -501,7 +501,8 @@ def test_a_check_is_for_one_fit_at_a_time() -> None:
 
     model = net((10, "identity"))
     model.fit(X, Y, epochs=1, callbacks=[fit_the_other, check], verbose=False)
-    assert len(check.diagnoses) == 1 and other.history is None
+    assert len(check.diagnoses) == 1
+    assert other.history is None
 
 
 def test_errors_of_a_check() -> None:
@@ -514,7 +515,8 @@ def test_errors_of_a_check() -> None:
     model = net((10, "identity"))
     with pytest.raises(ValueError, match="X: expected 64 columns"):
         model.fit(X, Y, epochs=1, callbacks=culpa.HealthCheck(X[:, :3], Y), verbose=False)
-    assert model.history is None and model.optimizer is None  # not touched
+    assert model.history is None  # not touched
+    assert model.optimizer is None
 
 
 def test_neither_needs_more_than_numpy() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks
+from culpa import _checks, data
 from culpa.examples import Examples
 from culpa.groups import Groups, Quantities, group
 from culpa.layers import Activation, DenseLayer
@@ -395,16 +395,14 @@ def make_frame(kind: str, columns: dict[str, Any]) -> Any:
     return library.DataFrame(columns)
 
 
-def column_names(X: Any) -> list[str] | None:
-    """Return the names of a frame's columns; None where X is none, or where they are numbers."""
-    names = list(getattr(X, "columns", ()))
-    return names if names and all(isinstance(name, str) for name in names) else None
-
-
 def compute(model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collection[str]) -> Blame:
     """Walk the examples through the model and keep what is asked for."""
     if isinstance(want, str):
         want = (want,)
+    if not isinstance(want, Iterable):
+        raise TypeError(
+            f"want: expected names among {', '.join(QUANTITIES)}, got {_checks.describe(want)}"
+        )
     wanted = {_checks.choice("want", name, QUANTITIES) for name in want}
     core = model._built()
     examples = Examples(model, X, y, sample_weight)
@@ -425,7 +423,7 @@ def compute(model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collect
         for layer in model.layers
         if isinstance(layer, DenseLayer)
     ]
-    return Blame(values, layers, len(examples.x), column_names(X))
+    return Blame(values, layers, len(examples.x), data.column_names(X))
 
 
 def split_gradient(model: Sequential, flat: Array) -> tuple[list[Array], list[Array]]:

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from culpa import _checks, _core
 from culpa.losses import Loss
 
-__all__ = ["Targets", "check_targets", "check_weights", "check_x", "class_weights"]
+__all__ = [
+    "Targets",
+    "check_targets",
+    "check_weights",
+    "check_x",
+    "class_weights",
+    "column_names",
+]
 
 Array = NDArray[Any]
 
@@ -136,6 +143,12 @@ def check_x(
     if finite:
         check_finite(name, array, dtype, scale)
     return array
+
+
+def column_names(X: Any) -> list[str] | None:
+    """Return the names of a frame's columns; None where X is none, or where they are numbers."""
+    names = list(getattr(X, "columns", ()))
+    return names if names and all(isinstance(name, str) for name in names) else None
 
 
 def check_targets(loss: Loss, y: Any, rows: int, outputs: int, dtype: str, name: str) -> Targets:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, blame
+from culpa import _checks, data
 from culpa.callbacks import Callback
 from culpa.diagnosis import Diagnosis, diagnose_examples, sample
 from culpa.examples import Examples
@@ -126,7 +126,7 @@ class HealthCheck(Callback):
         model = training.model
         if self._data is not None:
             self._examples = sample(model, *self._data, self._most)
-            self._names = blame.column_names(self._data[0])
+            self._names = data.column_names(self._data[0])
         else:
             y = training.examples.targets
             values = y.labels if y.labels is not None else y.values

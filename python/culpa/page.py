@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, story
-from culpa.blame import column_names
-from culpa.examples import Examples
+from culpa import _checks, data, story
+from culpa.examples import Examples, check_model
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -125,7 +124,9 @@ def tell(
     title: str | None,
 ) -> Story:
     """Return what the page tells, from checked arguments; they are those of `page`."""
+    check_model(model)
     model._built()
+    model = model.copy()  # what another thread trains meanwhile would not add up
     examples = Examples(model, X, y, None)
     row = _row(model, X, y, example, len(examples.x))
     x = np.asarray(examples.x[row : row + 1])
@@ -139,7 +140,7 @@ def tell(
         target = own_y[0].astype(model.dtype).astype(np.float64)  # as the core sees it
     inputs, outputs = x.shape[1], model.output_size
     if feature_names is None:
-        feature_names = column_names(X)
+        feature_names = data.column_names(X)
     else:
         feature_names = _strings("feature_names", feature_names, [inputs], "input")
     if class_names is not None:

@@ -128,7 +128,7 @@ class Training:
         self.rows, held_out = _split_rows(model, len(x), rows, split, validation_data)
         self.validation: Examples | None = None
         if held_out is not None:
-            self.validation = self.examples.part(model, held_out)
+            self.validation = self.examples.part(model, held_out, " (validation part)")
         elif validation_data is not None:
             self.validation = validation_examples(model, validation_data)
         self._weigh_classes(model, class_weight)

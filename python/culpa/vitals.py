@@ -17,7 +17,7 @@ from culpa.optimizers import Adam
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = ["measure", "part"]
+__all__ = ["measure"]
 
 Array = NDArray[Any]
 
@@ -54,7 +54,7 @@ def measure(model: Sequential, examples: Examples, names: list[str] | None, rate
     probes = [] if any(bad) else [_probe(model, layer) for layer in layers]
     widest = max(examples.x.shape[1], *(layer.units for layer in layers))
     for rows in np.array_split(np.arange(n), -(-n // max(1, BATCH_VALUES // widest))):
-        batch = part(model, examples, rows)
+        batch = examples.part(model, rows)
         answer = core.blame(batch.core(), nodes=True)
         if answer["row"] >= 0:
             batch.raise_not_finite(answer["row"])
@@ -209,11 +209,3 @@ def _largest_input(
     rms = np.sqrt(squares / len(examples.x)) * abs(model.input_scale)
     column = int(rms.argmax())
     return float(rms[column]), f"input {column}" if names is None else f"{names[column]!r}"
-
-
-def part(model: Sequential, examples: Examples, rows: NDArray[Any]) -> Examples:
-    """Return a copy of some rows, checked already."""
-    targets = examples.targets
-    y = targets.labels if targets.labels is not None else targets.values
-    assert y is not None
-    return Examples(model, examples.x[rows], y[rows], None)

@@ -76,12 +76,11 @@ def inputs(
     ['age', 'income']
     """
     if isinstance(values, blame.Blame):
-        known: Sequence[str] | None = values.feature_names
         table, what = values.inputs, "Blame of the inputs"
         ends = ("too low", "too high")
     elif isinstance(values, Attribution):
-        table, known, ends = values.values, None, ("lowers it", "raises it")
-        what = "Effect of the inputs"
+        table, what = values.values, "Effect of the inputs"
+        ends = ("lowers it", "raises it")
     else:
         raise TypeError(
             "values: expected what model.blame or model.attribute gave, got "
@@ -91,8 +90,9 @@ def inputs(
     k = _checks.integer("k", k, 1)
     signal = np.asarray(table[row], np.float64)
     given = None
+    known: Sequence[str] | None = values.feature_names
     if X is not None:
-        known = known or blame.column_names(X)
+        known = known or data.column_names(X)
         given = data.as_array("X", X)
         if given.shape != table.shape:
             raise ValueError(
