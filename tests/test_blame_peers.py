@@ -1,7 +1,7 @@
-"""The same questions put to PyTorch and Opacus: automatic differentiation gives the same answers.
+"""The same questions put to PyTorch, Opacus and Captum: they give the same answers.
 
-Per-example gradient norms, DP-SGD's clipped sums and attribute's gradients, of small networks in
-float64. Where torch, or Opacus, is not installed there is nothing to compare with.
+Per-example gradient norms, DP-SGD's clipped sums and attributions, of small networks in
+float64. Where one of them is not installed there is nothing to compare with.
 """
 
 import itertools
@@ -219,3 +219,66 @@ def test_private_steps_without_noise_equal_those_of_opacus(
     for name, mine, other, first in zip(ours, ours.values(), theirs, before, strict=True):
         error, size = np.abs(mine - other).max(), np.abs(other - first).max()
         assert error <= TOLERANCE * size + 1e-15, f"{name}: {error:.3g} of a change of {size:.3g}"
+
+
+# Captum (integrated gradients and DeepLIFT with one baseline: tests/test_attribution.py)
+
+WIDTHS = [(7, 4, 3), (6, 1), (1, 1, 2)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("epsilon", [1e-6, 0.3])
+@pytest.mark.parametrize("widths", [*WIDTHS, (3,)])
+def test_relevance_equals_captums(widths: tuple[int, ...], epsilon: float) -> None:
+    captum = pytest.importorskip("captum.attr", reason="Captum is not installed")
+    rules = pytest.importorskip("captum.attr._utils.lrp_rules", reason="an older Captum")
+    given = problem("mse", ("relu",) * (len(widths) - 1), widths, 1.0)
+    module = peer(given)
+    for target in range(widths[-1]):
+        for layer in module:
+            if isinstance(layer, torch.nn.Linear):
+                layer.rule = rules.EpsilonRule(epsilon)
+        x = torch.tensor(given.X, requires_grad=True)
+        want = captum.LRP(module).attribute(x, target=target).detach().numpy()
+        got = given.model.attribute(given.X, target=target, method="lrp", epsilon=epsilon)
+        close(f"relevance for {target}", got.values, want)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("activation", ["relu", "tanh", "softplus"])
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_deeplift_over_a_background_equals_captums(
+    widths: tuple[int, ...], activation: str
+) -> None:
+    captum = pytest.importorskip("captum.attr", reason="Captum is not installed")
+    given = problem("mse", (activation,) * (len(widths) - 1), widths, 1.0)
+    background = np.random.default_rng(1).normal(size=(4, INPUTS))
+    explain = captum.DeepLiftShap(peer(given))
+    for target in range(widths[-1]):
+        want = explain.attribute(torch.tensor(given.X), torch.tensor(background), target=target)
+        got = given.model.attribute(
+            given.X, target=target, method="deeplift", background=background
+        )
+        close(f"deeplift for {target}", got.values, want.detach().numpy())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_conductance_is_what_captums_tends_to() -> None:
+    """Captum takes differences between the points of the path, culpa derivatives at them.
+
+    For the last hidden layer, whose nodes' weights are the same all the way, the differences add up
+    to what the derivatives do.
+    """
+    captum = pytest.importorskip("captum.attr", reason="Captum is not installed")
+    given = problem("mse", ("tanh", "softplus"), (7, 4, 3), 1.0)
+    module, x = peer(given), torch.tensor(given.X)
+    got = given.model.attribute(given.X, target=1, method="conductance", steps=200)
+    for i in range(2):
+        explain = captum.LayerConductance(module, module[2 * i + 1])
+        errors = []
+        for steps in (1000, 4000):
+            want = explain.attribute(x, x * 0, 1, n_steps=steps, method="riemann_trapezoid")
+            errors.append(np.abs(got.nodes[i] - want.detach().numpy()).max())
+        size = np.abs(got.nodes[i]).max()
+        assert errors[1] < (1e-3 if i == 0 else TOLERANCE) * size
+        assert i == 1 or errors[1] < 0.3 * errors[0]
