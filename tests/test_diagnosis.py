@@ -373,6 +373,9 @@ def test_inputs_of_wild_scale() -> None:
     frame = pandas.DataFrame(X, columns=[f"pixel_{i}" for i in range(64)]).astype(float)
     frame["pixel_7"] += 50_000
     assert "'pixel_7' has values of about 3,125" in inputs(1 / 16, frame)[0].sentence
+    check = culpa.HealthCheck()
+    net((10, "identity")).fit(frame, Y, epochs=1, callbacks=check, verbose=False)
+    assert "'pixel_7' has values" in check.findings[0].sentence
 
 
 def test_the_report() -> None:

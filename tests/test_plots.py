@@ -186,7 +186,7 @@ def test_nothing_written_in_a_network_overlaps() -> None:
 
 
 def test_inputs_as_an_image() -> None:
-    ax = culpa.plots.inputs(BLAME, 3, shape=(8, 8))
+    ax = culpa.plots.inputs(BLAME, 3, shape=np.array([8, 8]))
     assert np.array_equal(ax.images[0].get_array(), BLAME.inputs[3].reshape(8, 8))
     low, high = ax.images[0].get_clim()
     assert -low == high == np.abs(BLAME.inputs[3]).max()  # white is zero

@@ -128,6 +128,7 @@ class HealthCheck(Callback):
             self._examples = sample(model, *self._data, self._most)
             self._names = data.column_names(self._data[0])
         else:
+            self._names = training.feature_names
             y = training.examples.targets
             values = y.labels if y.labels is not None else y.values
             self._examples = sample(model, training.examples.x, values, self._most, training.rows)

@@ -279,6 +279,11 @@ class Sequential:
             return training.run(self._prepare(X, y, options))
 
     def _prepare(self, X: Any, y: Any, options: dict[str, Any]) -> training.Training:
+        for name in options:
+            try:
+                _checks.choice("fit", name, training.OPTIONS)
+            except ValueError as error:
+                raise TypeError(str(error)) from None
         was_built = self._core is not None
         try:
             return training.Training(self, X, y, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,7 +113,8 @@ def row_index(example: Any, rows: int) -> int:
 
 def image_shape(shape: Any, inputs: int) -> tuple[int, ...]:
     """Return the shape of an example's picture, (rows, columns) or (rows, columns, 3)."""
-    if not isinstance(shape, (tuple, list)) or len(shape) not in (2, 3):
+    several = isinstance(shape, Iterable) and not isinstance(shape, str)
+    if not several or len(shape := tuple(shape)) not in (2, 3):
         raise TypeError(
             f"shape: expected (rows, columns) or (rows, columns, 3), got {_checks.describe(shape)}"
         )
