@@ -317,10 +317,7 @@ class Blame(Quantities):
         """Return what to rank: one row of (n, width), or the mean size over all of them."""
         if example is None:
             return np.asarray(np.abs(array).mean(axis=0, dtype=np.float64))
-        row = _checks.integer("example", example, 0, "it is a row of X, counted from 0")
-        if row >= self._rows:
-            raise ValueError(f"example: expected a row of X, 0 to {self._rows - 1}, got {row}")
-        return np.asarray(array[row])
+        return np.asarray(array[_checks.row("example", example, self._rows)])
 
     def _scores(self) -> dict[str, Array]:
         columns = {"loss": "losses", "gradient_norm": "examples"}

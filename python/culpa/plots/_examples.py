@@ -50,7 +50,7 @@ def examples(
         errors bring.
     k : int, default 20
         How many examples.
-    shape : (rows, columns) or (rows, columns, 3), optional
+    shape : (height, width) or (height, width, 3), optional
         Shape of an example's image.
     class_names : sequence of str, optional
         A name per class.
@@ -85,7 +85,7 @@ def examples(
         raise ValueError(f"y: expected one entry for each of the {len(x)} rows of X, got {got}")
     ranked = _ranked(ranking, len(x), k)
     rows = ranked.rows
-    sizes = None if shape is None else _style.image_shape(shape, x.shape[1])
+    sizes = None if shape is None else _checks.image_shape(shape, x.shape[1])
     said = _guesses(ranked.guesses if guesses is None else guesses, x, rows)
     # Of rows of numbers, those that a classifier of several outputs takes are probabilities.
     classes = not isinstance(guesses, Sequential) or guesses.loss.task == "classes"

@@ -108,7 +108,7 @@ def network(
     connections = _checks.integer("connections", connections, 0)
     names = feature_names if feature_names is not None else data.column_names(X)
     x = data.check_x(X, model.input_size, model.dtype, finite=False)
-    row = _style.row_index(example, len(x))
+    row = _checks.row("example", example, len(x))
     targets = data.as_array("y", y)
     if targets.ndim == 0 or len(targets) != len(x):
         raise ValueError(f"y: expected one entry for each of the {len(x)} rows of X")
