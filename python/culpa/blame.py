@@ -432,9 +432,3 @@ def split_gradient(model: Sequential, flat: Array) -> tuple[list[Array], list[Ar
         weights.append(flat[weight : weight + shape[0] * shape[1]].reshape(shape))
         biases.append(flat[bias : bias + shape[1]])
     return weights, biases
-
-
-def softmax(logits: Array) -> Array:
-    """Return probabilities (n, classes) from logits (n, classes)."""
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(e / e.sum(axis=1, keepdims=True))

@@ -18,7 +18,7 @@ from culpa import _checks, _core, attribution, blame, data, influence, serializa
 from culpa.callbacks import Callback, History
 from culpa.examples import Examples
 from culpa.layers import Dense, DenseLayer, Dropout
-from culpa.losses import Loss, as_loss
+from culpa.losses import Loss, as_loss, probabilities
 from culpa.optimizers import Optimizer
 
 __all__ = ["Sequential", "fit_many"]
@@ -414,12 +414,9 @@ class Sequential:
                 f"predict_proba: expected a model with cross_entropy or binary_cross_entropy, "
                 f"got {self.loss.name}; use predict"
             )
-        logits = self._predict(X, classes=False)
-        if self.loss.task == "classes":
-            return blame.softmax(logits)
-        with np.errstate(over="ignore"):
-            probabilities = 1.0 / (1.0 + np.exp(-logits))
-        return probabilities[:, 0] if self.output_size == 1 else probabilities
+        answer = probabilities(self.loss, self._predict(X, classes=False))
+        one = self.loss.task == "binary" and self.output_size == 1
+        return answer[:, 0] if one else answer
 
     def _predict(self, X: Any, *, classes: bool) -> Array:
         core = self._built()
