@@ -366,6 +366,7 @@ BAD = [
         ValueError,
         "baseline: expected none for method 'gradient'",
     ),
+    ({"target": [[0]] * 4}, ValueError, "target: .*got shape \\(4, 1\\); use target.ravel"),
     ({"X": np.zeros(2)}, ValueError, "X: expected shape \\(n, 2\\), got shape \\(2,\\)"),
     ({"X": np.zeros((4, 3))}, ValueError, "X: expected 2 columns"),
     ({"X": np.zeros((0, 2))}, ValueError, "X: expected at least one row"),

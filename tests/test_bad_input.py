@@ -563,7 +563,7 @@ def test_a_schedule_whose_factors_are_bad_is_refused_before_the_first_step(what:
 
 def test_fit_names_an_option_that_it_does_not_have() -> None:
     for model in (trained(), fresh()):
-        with untouched(model), pytest.raises(TypeError, match="'epoch'"):
+        with untouched(model), pytest.raises(TypeError, match="'epoch'; did you mean 'epochs'"):
             model.fit(X, LABELS, epoch=3)
 
 

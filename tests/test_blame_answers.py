@@ -444,3 +444,8 @@ def test_importing_culpa_imports_no_frames() -> None:
         "print(json.dumps([m for m in ('pandas', 'polars') if m in sys.modules]))"
     )
     assert helpers.last_json(code) == []
+
+
+def test_want_must_be_names() -> None:
+    with pytest.raises(TypeError, match=r"want: expected names among losses, nodes, .*got None"):
+        PROBLEM.model.blame(X, Y, want=None)  # type: ignore[arg-type]

@@ -373,6 +373,9 @@ def test_inputs_of_wild_scale() -> None:
     frame = pandas.DataFrame(X, columns=[f"pixel_{i}" for i in range(64)]).astype(float)
     frame["pixel_7"] += 50_000
     assert "'pixel_7' has values of about 3,125" in inputs(1 / 16, frame)[0].sentence
+    check = culpa.HealthCheck()
+    net((10, "identity")).fit(frame, Y, epochs=1, callbacks=check, verbose=False)
+    assert "'pixel_7' has values" in check.findings[0].sentence
 
 
 def test_the_report() -> None:
@@ -483,10 +486,26 @@ def test_each_fit_starts_anew_and_an_empty_check_prints() -> None:
 def test_models_side_by_side_need_a_check_each() -> None:
     models = [net((10, "identity"), seed=seed) for seed in range(2)]
     check = culpa.HealthCheck()
-    with pytest.raises(ValueError, match="HealthCheck of its own for each model"):
+    with pytest.raises(ValueError, match=r"callbacks: .*no HealthCheck in fit_many"):
         culpa.fit_many(models, X, Y, epochs=1, callbacks=check)
+    with pytest.raises(ValueError, match=r"callbacks: .*no HealthCheck in fit_many"):
+        culpa.find_label_errors(models[0], X, Y, callbacks=[check])
+    assert all(model.history is None and model.optimizer is None for model in models)
     models[0].fit(X, Y, epochs=1, callbacks=check, verbose=False)  # and it works again
     assert len(check.diagnoses) == 1
+
+
+def test_a_check_is_for_one_fit_at_a_time() -> None:
+    check, other = culpa.HealthCheck(), net((10, "identity"))
+
+    def fit_the_other(training: culpa.training.Training) -> None:
+        with pytest.raises(ValueError, match="HealthCheck of its own for each model"):
+            other.fit(X, Y, epochs=1, callbacks=check, verbose=False)
+
+    model = net((10, "identity"))
+    model.fit(X, Y, epochs=1, callbacks=[fit_the_other, check], verbose=False)
+    assert len(check.diagnoses) == 1
+    assert other.history is None
 
 
 def test_errors_of_a_check() -> None:
@@ -496,10 +515,11 @@ def test_errors_of_a_check() -> None:
         culpa.HealthCheck(y=Y)
     with pytest.raises(ValueError, match="every: expected an integer of at least 1, got 0"):
         culpa.HealthCheck(every=0)
+    model = net((10, "identity"))
     with pytest.raises(ValueError, match="X: expected 64 columns"):
-        net((10, "identity")).fit(
-            X, Y, epochs=1, callbacks=culpa.HealthCheck(X[:, :3], Y), verbose=False
-        )
+        model.fit(X, Y, epochs=1, callbacks=culpa.HealthCheck(X[:, :3], Y), verbose=False)
+    assert model.history is None  # not touched
+    assert model.optimizer is None
 
 
 def test_neither_needs_more_than_numpy() -> None:

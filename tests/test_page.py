@@ -10,6 +10,7 @@ import math
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -434,6 +435,35 @@ def test_errors_name_the_argument() -> None:
         culpa.page(culpa.Sequential([culpa.Dense(1)], "mse"), X, y)
     with pytest.raises(ValueError, match="y: expected"):
         culpa.page(model, X, y[:2])
+
+
+def test_only_a_model_has_a_page() -> None:
+    with pytest.raises(TypeError, match=r"model: expected a culpa.Sequential, got 'm.safetensors'"):
+        culpa.page("m.safetensors", [[1.0]], [1.0])  # type: ignore[arg-type]
+
+
+def test_a_page_adds_up_while_another_thread_trains_the_model() -> None:
+    problem = helpers.make_problem((6, 9, 3), ["tanh", "identity"], helpers.LOSSES[0], 40)
+    model, over = problem.model, threading.Event()
+
+    def until_over(training: Any) -> None:
+        if over.is_set():
+            training.stop()
+
+    def fit() -> None:
+        options: dict[str, Any] = {"optimizer": culpa.SGD(0.5), "callbacks": until_over}
+        model.fit(problem.X, problem.y, epochs=10**6, batch_size=1, verbose=False, **options)
+
+    thread = threading.Thread(target=fit)
+    thread.start()
+    try:
+        for _ in range(30):
+            for column in story(model, problem.X, problem.y)["columns"]:
+                for node in column["nodes"]:
+                    assert abs(node["rounding"]) <= 1e-9 * max(1.0, abs(node["sum"]))
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_a_guess_beyond_all_numbers_is_refused() -> None:

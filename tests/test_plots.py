@@ -186,7 +186,7 @@ def test_nothing_written_in_a_network_overlaps() -> None:
 
 
 def test_inputs_as_an_image() -> None:
-    ax = culpa.plots.inputs(BLAME, 3, shape=(8, 8))
+    ax = culpa.plots.inputs(BLAME, 3, shape=np.array([8, 8]))
     assert np.array_equal(ax.images[0].get_array(), BLAME.inputs[3].reshape(8, 8))
     low, high = ax.images[0].get_clim()
     assert -low == high == np.abs(BLAME.inputs[3]).max()  # white is zero
@@ -323,6 +323,57 @@ def test_bars_of_examples_without_images() -> None:
     texts(culpa.plots.examples([1, 2], X_TEST, Y_TEST))
 
 
+@pytest.mark.parametrize("y", [[0, 1, 1], [0.0, 1.0, 1.0], [False, True, True], [[0], [1], [1]]])
+def test_a_binary_label_and_its_guess_are_written_alike(y: Any) -> None:
+    model = culpa.Sequential([culpa.Dense(1)], "binary_cross_entropy", input_size=2)
+    model.layers[0].weight, model.layers[0].bias = [[1.0], [0.0]], [-0.5]
+    x = np.array([[0.0, 1.0], [0.0, 2.0], [1.0, 0.0]])
+    for shape in (None, (1, 2)):
+        written = texts(
+            culpa.plots.examples([0, 1], x, y, model, shape=shape, class_names=["a", "b"])
+        )
+        said = [
+            text.partition("label ")[2].replace("\n", ", ") for text in written if "label" in text
+        ]
+        assert said == ["a, guess a", "b, guess a"]
+        written = texts(culpa.plots.examples([1], x, np.array(y, int), model, shape=shape))
+        assert any("label 1" in text and "guess 0" in text for text in written)
+
+
+def test_several_outputs_are_written_out_where_they_are_no_classes() -> None:
+    y = np.array([[0.5, -2.0, 3.0]])
+    regression, ones = linear([[1.0, 2.0, 3.0]])
+    ax = culpa.plots.examples([0], ones, y, regression).axes[0]
+    label = ax.get_yticklabels()[0].get_text()
+    assert label == "row 0: label 0.5, −2, 3, guess 1, 2, 3"
+    binary = culpa.Sequential([culpa.Dense(3)], "binary_cross_entropy", input_size=1)
+    binary.layers[0].weight = [[1.0, -1.0, 1.0]]
+    ax = culpa.plots.examples([0], ones, [[0, 1, 0]], binary).axes[0]
+    assert ax.get_yticklabels()[0].get_text() == "row 0: label 0, 1, 0, guess 1, 0, 1"
+
+
+def test_gallery_of_influence_says_which_order_to_pass() -> None:
+    influence = MODEL.influence(X, Y, X_TEST[:2], Y_TEST[:2], top=3)
+    with pytest.raises(TypeError, match=r"ranking: .*got an Influence.*pass influence.proponents"):
+        culpa.plots.examples(influence, X, Y)
+    figure = culpa.plots.examples(influence.proponents[0], X, Y, MODEL, shape=(8, 8))
+    assert [ax.get_xlabel() for ax in figure.axes] == [
+        f"row {row:,}" for row in influence.proponents[0]
+    ]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_an_attribution_knows_the_names_of_a_frames_columns(library: str) -> None:
+    frames = pytest.importorskip(library, reason=f"{library} is not installed: the frames extra")
+    model, _ = linear([[1.0], [-3.0], [2.0]])
+    frame = frames.DataFrame({"age": [1.0], "height": [1.0], "pulse": [1.0]})
+    answer = model.attribute(frame, method="gradient")
+    assert answer.feature_names == ("age", "height", "pulse")
+    ax = culpa.plots.inputs(answer)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["height", "pulse", "age"]
+    assert model.attribute(np.ones((1, 3))).feature_names is None
+
+
 # Signals
 
 
@@ -450,7 +501,7 @@ def test_errors_name_the_argument() -> None:
     plots = culpa.plots
     for error, message, draw in (
         (TypeError, "model: expected a culpa", lambda: plots.network(3, X, Y)),
-        (ValueError, "example: expected a row, 0 to 1436, got 1437",
+        (ValueError, "example: expected a row of X, 0 to 1436, got 1437",
          lambda: plots.network(MODEL, X, Y, 1437)),
         (TypeError, "example: expected an integer", lambda: plots.network(MODEL, X, Y, "a")),
         (ValueError, "nodes: expected", lambda: plots.network(MODEL, X, Y, nodes=0)),
@@ -461,11 +512,11 @@ def test_errors_name_the_argument() -> None:
         (TypeError, "class_names: expected a list of 10 names",
          lambda: plots.network(MODEL, X, Y, class_names="0123456789")),
         (TypeError, "values: expected what model", lambda: plots.inputs(X)),
-        (ValueError, "example: expected a row, 0 to 359", lambda: plots.inputs(BLAME, 360)),
+        (ValueError, "example: expected a row of X, 0 to 359", lambda: plots.inputs(BLAME, 360)),
         (ValueError, "k: expected", lambda: plots.inputs(BLAME, k=0)),
-        (ValueError, "shape: expected 64 values in all", lambda: plots.inputs(BLAME, shape=(8, 9))),
+        (ValueError, "shape: .* 64 inputs", lambda: plots.inputs(BLAME, shape=(8, 9))),
         (TypeError, "shape: expected", lambda: plots.inputs(BLAME, shape=64)),
-        (ValueError, "shape: expected 3 colours", lambda: plots.inputs(BLAME, shape=(8, 8, 1))),
+        (ValueError, "shape: .*width, 3", lambda: plots.inputs(BLAME, shape=(8, 8, 1))),
         (ValueError, "X: expected shape", lambda: plots.inputs(BLAME, X=X)),
         (ValueError, "ax: expected None for two",
          lambda: plots.inputs(BLAME, X=X_TEST, shape=(8, 8), ax=plt.subplots()[1])),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["choice", "describe", "fraction", "integer", "number"]
+__all__ = ["choice", "describe", "fraction", "image_shape", "integer", "number", "row"]
 
 
 def describe(value: Any) -> str:
@@ -65,3 +65,23 @@ def fraction(name: str, value: Any) -> float:
     if x == 1.0:
         raise ValueError(f"{name}: expected a number in [0, 1), got {describe(value)}")
     return x
+
+
+def row(name: str, value: Any, rows: int) -> int:
+    """Return `value` as an int where it is a row of X, which has so many."""
+    index = integer(name, value, 0, "it is a row of X, counted from 0")
+    if index >= rows:
+        raise ValueError(f"{name}: expected a row of X, 0 to {rows - 1}, got {index}")
+    return index
+
+
+def image_shape(value: Any, inputs: int) -> tuple[int, ...]:
+    """Return `value` as the shape of an image of so many inputs, row by row."""
+    expected = "shape: expected (height, width) or (height, width, 3)"
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{expected}, got {describe(value)}")
+    sizes = tuple(integer("shape", size, 1) for size in value)
+    fits = len(sizes) == 2 or (len(sizes) == 3 and sizes[2] == 3)
+    if not fits or math.prod(sizes) != inputs:
+        raise ValueError(f"{expected} of the {inputs} inputs, got {sizes}")
+    return sizes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,9 +56,14 @@ class Attribution:
     node_completeness_error : list of ndarray (n,), float64, or None
         The same error for the nodes of each hidden layer: their conductances, too, sum to
         f(x) - f(baseline).
+    feature_names : tuple of str, or None
+        The columns of X where it was a pandas or polars frame with named ones.
     """
 
-    def __init__(self, answer: Mapping[str, Any], method: str) -> None:
+    def __init__(
+        self, answer: Mapping[str, Any], method: str, feature_names: Sequence[str] | None = None
+    ) -> None:
+        self.feature_names = None if feature_names is None else tuple(feature_names)
         self.values: Array = answer["values"]
         self.target: NDArray[np.int64] = answer["targets"]
         self.output: Array = answer["outputs"]
@@ -141,7 +146,7 @@ def compute(
         name = "background" if "background" in options else "baseline"
         row = answer["baseline_row"]
         raise data.not_finite(name, options[name], row, model.dtype, model.input_scale)
-    return Attribution(answer, method)
+    return Attribution(answer, method, data.column_names(X))
 
 
 def _check_target(model: Sequential, target: Any, rows: int) -> NDArray[np.int64] | None:
@@ -163,7 +168,7 @@ def _check_target(model: Sequential, target: Any, rows: int) -> NDArray[np.int64
     if array.shape not in ((), (rows,)):
         raise ValueError(
             f"target: expected one index, or one for each of the {rows} rows of X, got shape "
-            f"{array.shape}"
+            f"{array.shape}{'; use target.ravel()' if array.size == rows else ''}"
         )
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= outputs:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks
+from culpa import _checks, data
 from culpa.examples import Examples
 from culpa.groups import Groups, Quantities, group
 from culpa.layers import Activation, DenseLayer
@@ -317,10 +317,7 @@ class Blame(Quantities):
         """Return what to rank: one row of (n, width), or the mean size over all of them."""
         if example is None:
             return np.asarray(np.abs(array).mean(axis=0, dtype=np.float64))
-        row = _checks.integer("example", example, 0, "it is a row of X, counted from 0")
-        if row >= self._rows:
-            raise ValueError(f"example: expected a row of X, 0 to {self._rows - 1}, got {row}")
-        return np.asarray(array[row])
+        return np.asarray(array[_checks.row("example", example, self._rows)])
 
     def _scores(self) -> dict[str, Array]:
         columns = {"loss": "losses", "gradient_norm": "examples"}
@@ -395,16 +392,14 @@ def make_frame(kind: str, columns: dict[str, Any]) -> Any:
     return library.DataFrame(columns)
 
 
-def column_names(X: Any) -> list[str] | None:
-    """Return the names of a frame's columns; None where X is none, or where they are numbers."""
-    names = list(getattr(X, "columns", ()))
-    return names if names and all(isinstance(name, str) for name in names) else None
-
-
 def compute(model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collection[str]) -> Blame:
     """Walk the examples through the model and keep what is asked for."""
     if isinstance(want, str):
         want = (want,)
+    if not isinstance(want, Iterable):
+        raise TypeError(
+            f"want: expected names among {', '.join(QUANTITIES)}, got {_checks.describe(want)}"
+        )
     wanted = {_checks.choice("want", name, QUANTITIES) for name in want}
     core = model._built()
     examples = Examples(model, X, y, sample_weight)
@@ -425,7 +420,7 @@ def compute(model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collect
         for layer in model.layers
         if isinstance(layer, DenseLayer)
     ]
-    return Blame(values, layers, len(examples.x), column_names(X))
+    return Blame(values, layers, len(examples.x), data.column_names(X))
 
 
 def split_gradient(model: Sequential, flat: Array) -> tuple[list[Array], list[Array]]:
@@ -437,9 +432,3 @@ def split_gradient(model: Sequential, flat: Array) -> tuple[list[Array], list[Ar
         weights.append(flat[weight : weight + shape[0] * shape[1]].reshape(shape))
         biases.append(flat[bias : bias + shape[1]])
     return weights, biases
-
-
-def softmax(logits: Array) -> Array:
-    """Return probabilities (n, classes) from logits (n, classes)."""
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(e / e.sum(axis=1, keepdims=True))

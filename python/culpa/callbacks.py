@@ -83,10 +83,13 @@ class Callback:
         Call `on_step` after every so many steps of the fit; None: never.
     wants_examples : bool
         Whether training keeps each example's own loss and score for ``training.presented()``.
+    one_model : bool
+        Whether ``fit_many`` refuses it, for one object would mix up what it notes of all models.
     """
 
     every: int | None = None
     wants_examples: bool = False
+    one_model: bool = False
 
     def check(self, training: Training) -> None:
         """Raise where this training is not for this callback; the model is not touched yet."""

@@ -13,7 +13,15 @@ from culpa import _checks, _core
 from culpa.losses import Loss
 from culpa.sparse import SparseRows, is_sparse
 
-__all__ = ["Targets", "check_dense", "check_targets", "check_weights", "check_x", "class_weights"]
+__all__ = [
+    "Targets",
+    "check_dense",
+    "check_targets",
+    "check_weights",
+    "check_x",
+    "class_weights",
+    "column_names",
+]
 
 Array = NDArray[Any]
 
@@ -143,6 +151,12 @@ def check_x(
     if finite:
         check_finite(name, array, dtype, scale)
     return array
+
+
+def column_names(X: Any) -> list[str] | None:
+    """Return the names of a frame's columns; None where X is none, or where they are numbers."""
+    names = list(getattr(X, "columns", ()))
+    return names if names and all(isinstance(name, str) for name in names) else None
 
 
 def check_dense(X: Any, inputs: int | None, dtype: str, purpose: str, name: str = "X") -> Array:

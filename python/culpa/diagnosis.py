@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, _core, blame
-from culpa.examples import Examples
+from culpa import _checks, _core, data
+from culpa.examples import Examples, check_model
 from culpa.findings import Finding, LayerHealth, judge
 from culpa.optimizers import Adam
-from culpa.vitals import measure, part
+from culpa.vitals import measure
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -137,15 +137,8 @@ def diagnose(
     check_model(model)
     max_examples = _checks.integer("max_examples", max_examples, 1)
     model._built()
-    return diagnose_examples(model, sample(model, X, y, max_examples), blame.column_names(X))
-
-
-def check_model(model: Any) -> None:
-    """Raise where `model` is no Sequential."""
-    from culpa.model import Sequential  # which imports what this module imports
-
-    if not isinstance(model, Sequential):
-        raise TypeError(f"model: expected a culpa.Sequential, got {_checks.describe(model)}")
+    model = model.copy()  # another thread may train it meanwhile
+    return diagnose_examples(model, sample(model, X, y, max_examples), data.column_names(X))
 
 
 def sample(
@@ -159,7 +152,7 @@ def sample(
         rows = rows[np.sort(_core.permutation(len(rows), 0, 0, 0)[:most])]
     if len(rows) == len(examples.x):
         return examples
-    return part(model, examples, rows)
+    return examples.part(model, rows)
 
 
 def diagnose_examples(

@@ -13,7 +13,7 @@ from culpa import _checks, _core, data
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = ["Examples", "validation_examples"]
+__all__ = ["Examples", "check_model", "validation_examples"]
 
 
 class Examples:
@@ -99,12 +99,20 @@ class Examples:
         """Raise the error for a row that the core found to hold NaN or infinity."""
         raise data.not_finite(self._names[0], self.x, row, self._dtype, self._scale)
 
-    def part(self, model: Sequential, rows: NDArray[np.int64]) -> Examples:
-        """Return a copy of some rows."""
+    def part(self, model: Sequential, rows: NDArray[np.int64], suffix: str = "") -> Examples:
+        """Return a copy of some rows; errors name X and y with the suffix."""
         y = self.targets.labels if self.targets.labels is not None else self.targets.values
         assert y is not None
         weights = None if self.weights is None else self.weights[rows]
-        return Examples(model, self.x[rows], y[rows], weights, " (validation part)")
+        return Examples(model, self.x[rows], y[rows], weights, suffix)
+
+
+def check_model(model: Any) -> None:
+    """Raise where `model` is no Sequential."""
+    from culpa.model import Sequential  # which imports what this module imports
+
+    if not isinstance(model, Sequential):
+        raise TypeError(f"model: expected a culpa.Sequential, got {_checks.describe(model)}")
 
 
 def validation_examples(model: Sequential, value: Any) -> Examples:

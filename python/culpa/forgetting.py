@@ -63,6 +63,7 @@ class Forgetting(Callback):
     """
 
     wants_examples = True
+    one_model = True
 
     def __init__(self) -> None:
         self.events: NDArray[np.int64] = np.zeros(0, np.int64)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, blame
+from culpa import _checks, data
 from culpa.callbacks import Callback
 from culpa.diagnosis import Diagnosis, diagnose_examples, sample
 from culpa.examples import Examples
@@ -22,8 +22,9 @@ __all__ = ["HealthCheck"]
 class HealthCheck(Callback):
     """Diagnose the network at the end of epochs; training itself stays the same, bit for bit.
 
-    Printing it gives the last diagnosis and how the error signals went. Each fit starts anew. What
-    it tells of data trained on with ``culpa.Privacy`` is not covered by that guarantee.
+    Printing it gives the last diagnosis and how the error signals went. Each fit starts anew. Not
+    for ``fit_many``, whose models would need one each. What it tells of data trained on with
+    ``culpa.Privacy`` is not covered by that guarantee.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class HealthCheck(Callback):
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as described; X and y when fit begins.
+        Where an argument is not as described; X and y by ``fit``, before the model is touched.
 
     Examples
     --------
@@ -61,6 +62,8 @@ class HealthCheck(Callback):
     >>> check.findings
     []
     """
+
+    one_model = True
 
     def __init__(
         self,
@@ -106,20 +109,26 @@ class HealthCheck(Callback):
         rows = [[getattr(layer, name) for layer in d.layers] for d in self.diagnoses]
         return np.array(rows, np.float64).reshape(len(rows), len(self.layer_names))
 
-    def on_fit_begin(self, training: Training) -> None:
-        """Choose the examples to look at."""
-        if self._training is not None and self._training is not training:
+    def check(self, training: Training) -> None:
+        """Raise where X and y are not for this model, or another thread's fit uses this object."""
+        if self._training is not None:
             raise ValueError(
                 "callbacks: expected a HealthCheck of its own for each model that trains at the "
-                "same time, got one for several; call fit for each, or diagnose them afterwards"
+                "same time, got one for several; pass a new culpa.HealthCheck()"
             )
+        if self._data is not None:
+            sample(training.model, *self._data, self._most)
+
+    def on_fit_begin(self, training: Training) -> None:
+        """Choose the examples to look at."""
         self._forget()
         self._training = training
         model = training.model
         if self._data is not None:
             self._examples = sample(model, *self._data, self._most)
-            self._names = blame.column_names(self._data[0])
+            self._names = data.column_names(self._data[0])
         else:
+            self._names = training.feature_names
             y = training.examples.targets
             values = y.labels if y.labels is not None else y.values
             self._examples = sample(model, training.examples.x, values, self._most, training.rows)
@@ -127,7 +136,8 @@ class HealthCheck(Callback):
 
     def on_epoch_end(self, training: Training) -> None:
         """Diagnose, where it is due."""
-        if (training.epoch + 1) % self._period == 0 and self._examples is not None:
+        due = (training.epoch + 1) % self._period == 0
+        if due and self._training is training and self._examples is not None:
             rate = training.history["learning_rate"][-1]
             found = diagnose_examples(training.model, self._examples, self._names, rate)
             self.diagnoses.append(found)

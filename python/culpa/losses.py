@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from culpa import _checks
 
@@ -141,3 +144,12 @@ def as_loss(loss: str | Loss) -> Loss:
     if isinstance(loss, Loss):
         return loss
     return LOSSES[_checks.choice("loss", loss, LOSSES)]()
+
+
+def probabilities(loss: Loss, logits: NDArray[Any]) -> NDArray[Any]:
+    """Return a classifier's probabilities (n, outputs) from its logits, of their dtype."""
+    if loss.task == "classes":
+        e = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(e / e.sum(axis=1, keepdims=True))
+    with np.errstate(over="ignore"):
+        return np.asarray(1.0 / (1.0 + np.exp(-logits)))

@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, _core, attribution, blame, data, influence, serialization, training
-from culpa.callbacks import History
+from culpa.callbacks import Callback, History
 from culpa.examples import Examples
-from culpa.forgetting import Forgetting
 from culpa.layers import Dense, DenseLayer, Dropout
-from culpa.losses import Loss, as_loss
+from culpa.losses import Loss, as_loss, probabilities
 from culpa.optimizers import Optimizer
 
 __all__ = ["Sequential", "fit_many"]
@@ -282,6 +281,11 @@ class Sequential:
             return training.run(self._prepare(X, y, options))
 
     def _prepare(self, X: Any, y: Any, options: dict[str, Any]) -> training.Training:
+        for name in options:
+            try:
+                _checks.choice("fit", name, training.OPTIONS)
+            except ValueError as error:
+                raise TypeError(str(error)) from None
         was_built = self._core is not None
         try:
             return training.Training(self, X, y, **options)
@@ -412,12 +416,9 @@ class Sequential:
                 f"predict_proba: expected a model with cross_entropy or binary_cross_entropy, "
                 f"got {self.loss.name}; use predict"
             )
-        logits = self._predict(X, classes=False)
-        if self.loss.task == "classes":
-            return blame.softmax(logits)
-        with np.errstate(over="ignore"):
-            probabilities = 1.0 / (1.0 + np.exp(-logits))
-        return probabilities[:, 0] if self.output_size == 1 else probabilities
+        answer = probabilities(self.loss, self._predict(X, classes=False))
+        one = self.loss.task == "binary" and self.output_size == 1
+        return answer[:, 0] if one else answer
 
     def _predict(self, X: Any, *, classes: bool) -> Array:
         core = self._built()
@@ -929,10 +930,10 @@ def fit_many(
         return []
     callbacks = options.get("callbacks") or ()
     for callback in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
-        if isinstance(callback, Forgetting):
+        if isinstance(callback, Callback) and callback.one_model:
             raise ValueError(
-                "callbacks: expected no culpa.Forgetting in fit_many, where one object would count "
-                "the events of all models together; call each model's fit"
+                f"callbacks: expected no {type(callback).__name__} in fit_many, where one object "
+                "would mix up what it notes of all models; call each model's fit"
             )
     if options.get("privacy") is not None:
         raise ValueError(

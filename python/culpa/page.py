@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, data, story
-from culpa.blame import column_names
-from culpa.examples import Examples
+from culpa.examples import Examples, check_model
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -125,7 +124,9 @@ def tell(
     title: str | None,
 ) -> Story:
     """Return what the page tells, from checked arguments; they are those of `page`."""
+    check_model(model)
     model._built()
+    model = model.copy()  # what another thread trains meanwhile would not add up
     examples = Examples(model, X, y, None)
     row = _row(model, X, y, example, len(examples.x))
     x = data.dense(examples.x[row : row + 1])
@@ -139,13 +140,14 @@ def tell(
         target = own_y[0].astype(model.dtype).astype(np.float64)  # as the core sees it
     inputs, outputs = x.shape[1], model.output_size
     if feature_names is None:
-        feature_names = column_names(X)
+        feature_names = data.column_names(X)
     else:
         feature_names = _strings("feature_names", feature_names, [inputs], "input")
     if class_names is not None:
         two = model.loss.task == "binary" and outputs == 1
         class_names = _strings("class_names", class_names, [1, 2] if two else [outputs], "output")
-    names = story.Names(feature_names, class_names, _shape(shape, inputs), outputs, model.loss.task)
+    image = None if shape is None else _checks.image_shape(shape, inputs)
+    names = story.Names(feature_names, class_names, image, outputs, model.loss.task)
     rate = None
     if learning_rate is not None:
         rate = _checks.number("learning_rate", learning_rate, 0.0, open_low=True)
@@ -187,10 +189,7 @@ def embedded(values: Any) -> str:
 def _row(model: Sequential, X: Any, y: Any, example: int | None, rows: int) -> int:
     if example is None:
         return model.blame(X, y, want=["losses"]).top_examples(1)[0].example
-    row = _checks.integer("example", example, 0, "it is a row of X, counted from 0")
-    if row >= rows:
-        raise ValueError(f"example: expected a row of X, 0 to {rows - 1}, got {row}")
-    return row
+    return _checks.row("example", example, rows)
 
 
 def _strings(name: str, given: Any, counts: list[int], per: str) -> list[str]:
@@ -206,20 +205,3 @@ def _strings(name: str, given: Any, counts: list[int], per: str) -> list[str]:
     if len(names) not in counts:
         raise ValueError(f"{name}: expected a name per {per}, {wanted}, got {len(names)}")
     return [str(each) for each in names]
-
-
-def _shape(given: Any, inputs: int) -> tuple[int, ...] | None:
-    if given is None:
-        return None
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise TypeError(
-            f"shape: expected (height, width) or (height, width, 3), got {_checks.describe(given)}"
-        )
-    sizes = tuple(_checks.integer("shape", size, 1) for size in given)
-    fits = len(sizes) == 2 or (len(sizes) == 3 and sizes[2] == 3)
-    if not fits or int(np.prod(sizes)) != inputs:
-        raise ValueError(
-            f"shape: expected (height, width) or (height, width, 3) of the {inputs} inputs, got "
-            f"{sizes}"
-        )
-    return sizes

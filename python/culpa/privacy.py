@@ -84,8 +84,11 @@ class Privacy:
     def __post_init__(self) -> None:
         _checks.number("noise_multiplier", self.noise_multiplier, 0.0)
         _checks.number("max_grad_norm", self.max_grad_norm, 0.0, open_low=True)
-        _checks.number("delta", self.delta, 0.0, open_low=True)
-        _checks.fraction("delta", self.delta)
+        if not 0.0 < _checks.number("delta", self.delta) < 1.0:
+            raise ValueError(
+                f"delta: expected a number in (0, 1), got {_checks.describe(self.delta)}; well "
+                "below one over the number of examples, such as 1e-5"
+            )
         if self.seed is not None and _checks.integer("seed", self.seed, 0) >= 2**64:
             raise ValueError(f"seed: expected an integer below 2**64, got {self.seed!r}")
         _checks.choice("sampling", self.sampling, ("poisson", "shuffle"))

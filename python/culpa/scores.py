@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks
 from culpa.examples import Examples
+from culpa.losses import probabilities
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -147,7 +148,7 @@ def _error_norms(model: Sequential, X: Any, y: Any) -> Scores:
         rows = slice(at, at + BLOCK)
         x: Any = examples.x[rows]
         # From float64 logits: in float32, 1 - p of a guess that is nearly right is lost.
-        error = _probabilities(model, model.predict_logits(x).astype(np.float64))
+        error = probabilities(model.loss, model.predict_logits(x).astype(np.float64))
         if labels is not None:
             error[np.arange(len(error)), labels[rows]] -= 1.0
         else:
@@ -155,12 +156,3 @@ def _error_norms(model: Sequential, X: Any, y: Any) -> Scores:
             error -= values[rows]
         norms[rows] = np.sqrt(np.square(error).sum(axis=1))
     return norms
-
-
-def _probabilities(model: Sequential, logits: Scores) -> Scores:
-    from culpa.blame import softmax
-
-    if model.loss.task == "classes":
-        return softmax(logits)
-    with np.errstate(over="ignore"):
-        return np.asarray(1.0 / (1.0 + np.exp(-logits)))

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import curves, plain_words
-from culpa.blame import Blame, largest, softmax
-from culpa.layers import Activation, DenseLayer
+from culpa.blame import Blame, largest
+from culpa.layers import DenseLayer
+from culpa.losses import probabilities
 from culpa.plain_words import Outcome
 
 if TYPE_CHECKING:
@@ -61,13 +62,11 @@ class Names:
 def outcome(model: Sequential, x: Array, target: Array, loss: float, names: Names) -> Outcome:
     """Return the model's guess for x (1, inputs) beside the target (outputs,)."""
     logits = model.predict_logits(x).astype(np.float64)
-    with np.errstate(over="ignore"):
-        if model.loss.task == "classes":
-            response = softmax(logits)
-        elif model.loss.task == "binary":
-            response = curves.value_and_slope(Activation("sigmoid"), logits)[0]
-        else:
+    if model.loss.task == "regression":
+        with np.errstate(over="ignore"):
             response = np.exp(logits) if model.loss.name == "poisson" else logits
+    else:
+        response = probabilities(model.loss, logits)
     return Outcome(model.loss, response[0], target, names.outputs, loss, names.binary)
 
 

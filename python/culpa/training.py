@@ -8,6 +8,7 @@ the result.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -76,6 +77,8 @@ class Training:
         Index of the current epoch, and how many are planned.
     step, steps_per_epoch : int
         Steps done in this fit, and in each epoch.
+    feature_names : list of str, or None
+        The columns of X where it was a pandas or polars frame with named ones.
     """
 
     def __init__(
@@ -132,10 +135,11 @@ class Training:
         if self.built_here:
             model._build(x.shape[1])
         self.examples = Examples(model, x, y, sample_weight)
+        self.feature_names = data.column_names(X)
         self.rows, held_out = _split_rows(model, len(x), rows, split, validation_data)
         self.validation: Examples | None = None
         if held_out is not None:
-            self.validation = self.examples.part(model, held_out)
+            self.validation = self.examples.part(model, held_out, " (validation part)")
         elif validation_data is not None:
             self.validation = validation_examples(model, validation_data)
         self._weigh_classes(model, class_weight)
@@ -418,6 +422,10 @@ class Training:
         self.reporter.close()
         for callback in self.callbacks:
             callback.on_fit_end(self)
+
+
+OPTIONS = inspect.getfullargspec(Training.__init__).kwonlyargs
+"""What fit takes beside X and y."""
 
 
 def run(training: Training) -> History:

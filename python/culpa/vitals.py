@@ -18,7 +18,7 @@ from culpa.optimizers import Adam
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = ["measure", "part"]
+__all__ = ["measure"]
 
 Array = NDArray[Any]
 
@@ -55,7 +55,7 @@ def measure(model: Sequential, examples: Examples, names: list[str] | None, rate
     probes = [] if any(bad) else [_probe(model, layer) for layer in layers]
     widest = max(examples.x.shape[1], *(layer.units for layer in layers))
     for rows in np.array_split(np.arange(n), -(-n // max(1, BATCH_VALUES // widest))):
-        batch = part(model, examples, rows)
+        batch = examples.part(model, rows)
         answer = core.blame(batch.core(), nodes=True)
         if answer["row"] >= 0:
             batch.raise_not_finite(answer["row"])
@@ -221,11 +221,3 @@ def _differ(examples: Examples) -> bool:
     """Return whether there are different rows."""
     first = data.dense(examples.x[:1])
     return any((block != first).any() for block in _blocks(examples))
-
-
-def part(model: Sequential, examples: Examples, rows: NDArray[Any]) -> Examples:
-    """Return a copy of some rows, checked already."""
-    targets = examples.targets
-    y = targets.labels if targets.labels is not None else targets.values
-    assert y is not None
-    return Examples(model, examples.x[rows], y[rows], None)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, blame, data
+from culpa.influence import Influence
 from culpa.model import Sequential
 from culpa.plots import _style
 from culpa.plots._inputs import draw_image
@@ -42,13 +43,14 @@ def examples(
         From ``model.blame`` with ``"examples"`` or ``"losses"``, or from
         ``culpa.find_label_errors``; or row indices, the most suspicious first.
     X, y : array_like
-        The examples and their labels, (n, inputs) and (n,), or (n, classes) of probabilities.
+        The examples and their labels, (n, inputs) and (n,), or (n, classes) of probabilities; with
+        a model of another loss what it takes, (n, outputs).
     guesses : Sequential or array_like (n,), optional
         The model, which guesses the examples drawn, or its guesses; by default those that label
         errors bring.
     k : int, default 20
         How many examples.
-    shape : (rows, columns) or (rows, columns, 3), optional
+    shape : (height, width) or (height, width, 3), optional
         Shape of an example's image.
     class_names : sequence of str, optional
         A name per class.
@@ -83,11 +85,17 @@ def examples(
         raise ValueError(f"y: expected one entry for each of the {len(x)} rows of X, got {got}")
     ranked = _ranked(ranking, len(x), k)
     rows = ranked.rows
-    sizes = None if shape is None else _style.image_shape(shape, x.shape[1])
+    sizes = None if shape is None else _checks.image_shape(shape, x.shape[1])
     drawn = data.dense(x[rows])
     said = _guesses(ranked.guesses if guesses is None else guesses, drawn, rows, len(x))
+    # Of rows of numbers, those that a classifier of several outputs takes are probabilities.
+    classes = not isinstance(guesses, Sequential) or guesses.loss.task == "classes"
     captions = [
-        _caption(labels[row], None if said is None else said[i], class_names)
+        _caption(
+            _value(labels[row], classes),
+            None if said is None else _value(said[i], classes),
+            class_names,
+        )
         for i, row in enumerate(rows)
     ]
     if sizes is None:
@@ -117,6 +125,11 @@ def _ranked(ranking: Any, n: int, k: int) -> Ranked:
         _same_length(len(ranking.scores), n)
         return Ranked(
             rows, np.asarray(ranking.scores)[rows], "suspicion", getattr(ranking, "guesses", None)
+        )
+    if isinstance(ranking, Influence):
+        raise TypeError(
+            "ranking: expected an order of the rows of X, got an Influence, which has one for each "
+            "test example; pass influence.proponents[i] or influence.opponents[i], made with top="
         )
     given = data.as_array("ranking", ranking)
     if given.ndim != 1 or given.dtype.kind not in "iu" or given.size == 0:
@@ -156,24 +169,30 @@ def _guesses(given: Any, drawn: Array, rows: NDArray[np.int64], n: int) -> Array
 
 def _caption(label: Any, guess: Any, names: Sequence[str] | None) -> tuple[str, str | None, bool]:
     """Return label and guess as text, and whether they agree."""
-    label, guess = _one_value(label), None if guess is None else _one_value(guess)
     meant = _as_text(label, names)
-    return meant, None if guess is None else _as_text(guess, names), guess in (None, label)
+    if guess is None:
+        return meant, None, True
+    return meant, _as_text(guess, names), bool(guess == label)
 
 
-def _one_value(value: Any) -> Any:
-    """Return a label, of probabilities the most probable class."""
+def _value(value: Any, classes: bool) -> Any:
+    """Return a label: one number or text, of probabilities the likeliest class, else a tuple."""
     value = np.asarray(value)
-    return int(value.argmax()) if value.ndim else value.item()
+    if value.size > 1:
+        return int(value.argmax()) if classes else tuple(value.ravel().tolist())
+    one = value.item()
+    return int(one) if isinstance(one, bool) else one
 
 
 def _as_text(value: Any, names: Sequence[str] | None) -> str:
-    if isinstance(value, int) and names is not None:
+    if isinstance(value, tuple):
+        return _style.shorten(", ".join(map(_style.number, value)), 24)
+    if names is not None and isinstance(value, (int, float)) and float(value).is_integer():
         if not 0 <= value < len(names):
             raise ValueError(
                 f"class_names: expected a name for class {value} too, got {len(names)} names"
             )
-        return _style.shorten(names[value], 16)
+        return _style.shorten(names[int(value)], 16)
     return _style.number(value) if isinstance(value, float) else _style.shorten(value, 16)
 
 

@@ -42,7 +42,7 @@ def inputs(
     X : array_like (n, inputs), optional
         The examples that `values` is of: the image is drawn beside its blame; bars get the
         inputs' values with their names.
-    shape : (rows, columns) or (rows, columns, 3), optional
+    shape : (height, width) or (height, width, 3), optional
         Draw an image of this shape; of three colours, the sum of their values is drawn.
     feature_names : sequence of str, optional
         A name per input; by default those of the frame that X was, if it was one.
@@ -76,23 +76,23 @@ def inputs(
     ['age', 'income']
     """
     if isinstance(values, blame.Blame):
-        known: Sequence[str] | None = values.feature_names
         table, what = values.inputs, "Blame of the inputs"
         ends = ("too low", "too high")
     elif isinstance(values, Attribution):
-        table, known, ends = values.values, None, ("lowers it", "raises it")
-        what = "Effect of the inputs"
+        table, what = values.values, "Effect of the inputs"
+        ends = ("lowers it", "raises it")
     else:
         raise TypeError(
             "values: expected what model.blame or model.attribute gave, got "
             f"{_checks.describe(values)}"
         )
-    row = _style.row_index(example, len(table))
+    row = _checks.row("example", example, len(table))
     k = _checks.integer("k", k, 1)
     signal = np.asarray(table[row], np.float64)
     given = None
+    known: Sequence[str] | None = values.feature_names
     if X is not None:
-        known = known or blame.column_names(X)
+        known = known or data.column_names(X)
         given = data.as_array("X", X)
         if given.shape != table.shape:
             raise ValueError(
@@ -104,7 +104,7 @@ def inputs(
     if isinstance(values, Attribution):
         title = f"{what} on output {int(values.target[row])}, example {row}"
     if shape is not None:
-        sizes = _style.image_shape(shape, len(signal))
+        sizes = _checks.image_shape(shape, len(signal))
         return _image(signal, given, sizes, title, ends, ax)
     if feature_names is None:
         feature_names = known

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, blame, data
-from culpa.diagnosis import check_model
+from culpa.examples import check_model
 from culpa.plots import _style
 from culpa.plots._inputs import colour_bar
 
@@ -102,11 +102,13 @@ def network(
     True
     """
     check_model(model)
+    model._built()
+    model = model.copy()  # one state, whoever trains it meanwhile
     most = _checks.integer("nodes", nodes, 1)
     connections = _checks.integer("connections", connections, 0)
-    names = feature_names if feature_names is not None else blame.column_names(X)
+    names = feature_names if feature_names is not None else data.column_names(X)
     x = data.check_x(X, model.input_size, model.dtype, finite=False)
-    row = _style.row_index(example, len(x))
+    row = _checks.row("example", example, len(x))
     targets = data.as_array("y", y)
     if targets.ndim == 0 or len(targets) != len(x):
         raise ValueError(f"y: expected one entry for each of the {len(x)} rows of X")

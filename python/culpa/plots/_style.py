@@ -101,28 +101,3 @@ def names_of(name: str, given: Sequence[str] | None, count: int) -> list[str] | 
     if len(given) != count:
         raise ValueError(f"{name}: expected {count} names, got {len(given)}")
     return [str(each) for each in given]
-
-
-def row_index(example: Any, rows: int) -> int:
-    """Return `example` where it is a row."""
-    row = _checks.integer("example", example, 0, "it is a row, counted from 0")
-    if row >= rows:
-        raise ValueError(f"example: expected a row, 0 to {rows - 1}, got {row}")
-    return row
-
-
-def image_shape(shape: Any, inputs: int) -> tuple[int, ...]:
-    """Return the shape of an example's picture, (rows, columns) or (rows, columns, 3)."""
-    if not isinstance(shape, (tuple, list)) or len(shape) not in (2, 3):
-        raise TypeError(
-            f"shape: expected (rows, columns) or (rows, columns, 3), got {_checks.describe(shape)}"
-        )
-    sizes = tuple(_checks.integer("shape", size, 1) for size in shape)
-    if len(sizes) == 3 and sizes[2] != 3:
-        raise ValueError(f"shape: expected 3 colours, got {sizes[2]}")
-    if int(np.prod(sizes)) != inputs:
-        raise ValueError(
-            f"shape: expected {inputs} values in all, as X has columns, got {sizes}, which are "
-            f"{int(np.prod(sizes))}"
-        )
-    return sizes
