@@ -9,9 +9,9 @@ import pytest
 import culpa
 import helpers
 import reference
-from culpa import vitals
-from culpa.chance import best_constant
 from culpa.examples import Examples
+from culpa.health import vitals
+from culpa.health.chance import best_constant
 
 X, Y, X_TEST, Y_TEST = culpa.datasets.digits()
 

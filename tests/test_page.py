@@ -20,8 +20,8 @@ import pytest
 import culpa
 import helpers
 import reference
-from culpa import curves, plain_words, readers
-from culpa.page import embedded, tell
+from culpa.pages import curves, plain_words, readers
+from culpa.pages.page import embedded, tell
 
 HOSTILE = [
     "<script>window.pwned = 1</script>",

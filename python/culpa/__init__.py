@@ -19,9 +19,8 @@ from culpa.attribution import Attribution
 from culpa.blame import Blame
 from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.config import show_config
-from culpa.diagnosis import Diagnosis, diagnose
 from culpa.forgetting import Forgetting
-from culpa.healthcheck import HealthCheck
+from culpa.health import Diagnosis, HealthCheck, diagnose
 from culpa.influence import Influence
 from culpa.label_errors import LabelError, LabelErrors, find_label_errors
 from culpa.layers import Activation, Dense, Dropout
@@ -36,7 +35,7 @@ from culpa.losses import (
 )
 from culpa.model import Sequential, fit_many
 from culpa.optimizers import SGD, Adam, AdamW, RMSprop
-from culpa.page import page
+from culpa.pages import page
 from culpa.privacy import Privacy
 from culpa.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
 from culpa.scores import el2n, grand

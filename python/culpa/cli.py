@@ -95,7 +95,7 @@ def blame(
     Prints a summary, or writes a page (--html) that shows anybody how the guess, its loss,
     the blame and the fix come about, with the actual numbers.
     """
-    from culpa.blame_command import Options, run
+    from culpa.pages.command import Options, run
 
     try:
         run(Options(model, data, example, html, target, shape, learning_rate, top, title))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks
-from culpa.healthcheck import HealthCheck
+from culpa.health.healthcheck import HealthCheck
 from culpa.plots import _style
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from sklearn.model_selection import train_test_split
 from culpa import _core
 from culpa.callbacks import History
 from culpa.forgetting import Forgetting
-from culpa.healthcheck import HealthCheck
+from culpa.health.healthcheck import HealthCheck
 from culpa.optimizers import Optimizer
 from culpa.progress import Reporter, make_reporter
 from culpa.sklearn.network import as_rows

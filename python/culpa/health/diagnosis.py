@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, _core, data
 from culpa.examples import Examples, check_model
-from culpa.findings import Finding, LayerHealth, judge
+from culpa.health.findings import Finding, LayerHealth, judge
+from culpa.health.vitals import measure
 from culpa.optimizers import Adam
-from culpa.vitals import measure
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -115,9 +115,9 @@ def diagnose(
 
     Notes
     -----
-    What counts as a finding is set by the constants of ``culpa.findings``, each with its reason
-    and source. A node is dead where its activation's slope is 0 (below 1e-6) for every example;
-    tanh and sigmoid, flat on both sides, are saturated instead.
+    What counts as a finding is set by the constants of ``culpa.health.findings``, each with its
+    reason and source. A node is dead where its activation's slope is 0 (below 1e-6) for every
+    example; tanh and sigmoid, flat on both sides, are saturated instead.
 
     Examples
     --------

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import curves, plain_words
 from culpa.blame import Blame, largest
 from culpa.layers import DenseLayer
 from culpa.losses import probabilities
-from culpa.plain_words import Outcome
+from culpa.pages import curves, plain_words
+from culpa.pages.plain_words import Outcome
 
 if TYPE_CHECKING:
     from culpa.model import Sequential

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, data, story
+from culpa import _checks, data
 from culpa.examples import Examples, check_model
+from culpa.pages import story
 
 if TYPE_CHECKING:
     from culpa.model import Sequential

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _core, blame, data
-from culpa.chance import chance_loss
 from culpa.examples import Examples
-from culpa.findings import LayerHealth, Vitals
+from culpa.health.chance import chance_loss
+from culpa.health.findings import LayerHealth, Vitals
 from culpa.layers import Dense, DenseLayer
 from culpa.optimizers import Adam
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import culpa
-from culpa import readers
-from culpa.page import Story, render, tell
+from culpa.pages import readers
+from culpa.pages.page import Story, render, tell
 
 __all__ = ["Options", "run", "summary"]
 

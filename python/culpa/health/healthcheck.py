@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, data
 from culpa.callbacks import Callback
-from culpa.diagnosis import Diagnosis, diagnose_examples, sample
 from culpa.examples import Examples
-from culpa.findings import Finding
+from culpa.health.diagnosis import Diagnosis, diagnose_examples, sample
+from culpa.health.findings import Finding
 
 if TYPE_CHECKING:
     from culpa.training import Training
