@@ -118,7 +118,7 @@ def hunt_label_errors(threads: int) -> None:
 
 def main() -> None:
     """Measure and print."""
-    names = ("want", *QUESTIONS, "label errors")
+    names = ("want", *QUESTIONS, "label_errors")
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
@@ -138,7 +138,7 @@ def main() -> None:
         if question == "want":
             for workload in ("digits", "mnist", "tab"):
                 measure_wants(workload, arguments.rounds)
-        elif question == "label errors":
+        elif question == "label_errors":
             hunt_label_errors(arguments.threads)
         else:
             measure_question(question, arguments.rounds)

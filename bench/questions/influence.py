@@ -93,7 +93,7 @@ QUESTIONS = {
         },
         1e-2,
     ),
-    "influence, top": Question(
+    "influence_top": Question(
         f"influence of {TRAIN:,} on {TEST}: the top {TOP} alone",
         {
             "culpa": Side(partial(culpa_side, TOP)),
