@@ -3,6 +3,7 @@
 #include <pybind11/typing.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -251,6 +252,57 @@ template <class T> py::array_t<T> make_array(std::size_t rows, std::size_t colum
 // Multiplications of a predict call that is over before the GIL could change hands.
 constexpr std::size_t brief_work = 500000;
 
+// To read a model: while others only read it, brief work keeps the GIL. Threads that hand it to
+// each other for every row get a fifth to a half less done than one alone.
+struct Reading {
+  Reading(Guard &guard, bool brief) : lock(guard, std::defer_lock) {
+    if (!brief || !lock.try_lock()) {
+      release.emplace(); // whoever holds the guard may want the GIL
+      lock.lock();
+    }
+  }
+  std::optional<py::gil_scoped_release> release; // outlives the lock
+  std::shared_lock<Guard> lock;
+};
+
+// Compares bits in one pass: NumPy takes longer for that than the core for a guess about one row.
+template <class T>
+bool holds(const Model<T> &model, const py::sequence &weights, const py::sequence &biases) {
+  using Own = py::array_t<T, py::array::c_style>;
+  const std::vector<Layer> &layers = model.network.layers;
+  if (weights.size() != layers.size() || biases.size() != layers.size())
+    return false;
+  struct Pair {
+    py::object given; // alive while they are compared
+    const T *own, *other;
+    std::size_t size;
+  };
+  std::vector<Pair> pairs;
+  pairs.reserve(2 * layers.size());
+  const auto add = [&](py::object given, std::size_t own, std::size_t rows, std::size_t columns) {
+    if (!py::isinstance<Own>(given))
+      return false;
+    const auto array = py::reinterpret_borrow<py::array>(given);
+    const auto size = [&](py::ssize_t i) { return static_cast<std::size_t>(array.shape(i)); };
+    const bool alike = rows ? array.ndim() == 2 && size(0) == rows && size(1) == columns
+                            : array.ndim() == 1 && size(0) == columns;
+    if (!alike)
+      return false;
+    pairs.push_back({std::move(given), model.parameters.values.data() + own,
+                     static_cast<const T *>(array.data()),
+                     std::max<std::size_t>(rows, 1) * columns});
+    return true;
+  };
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    if (!add(weights[i], layers[i].weight, layers[i].inputs, layers[i].outputs) ||
+        !add(biases[i], layers[i].bias, 0, layers[i].outputs))
+      return false;
+  const Reading reading(model.guard, model.network.parameters < brief_work);
+  return std::all_of(pairs.begin(), pairs.end(), [](const Pair &pair) {
+    return std::memcmp(pair.own, pair.other, pair.size * sizeof(T)) == 0;
+  });
+}
+
 template <class T> void bind_model(py::module_ &m, const char *name) {
   using M = Model<T>;
   py::class_<M>(m, name, "A network with its weights and its optimizer's memory.")
@@ -314,6 +366,9 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             model.parameters.repack_all(model.network);
           },
           "values"_a, "Replaces the whole flat vector.")
+      .def("holds", &holds<T>, "weights"_a, "biases"_a,
+           "Whether each layer has these very weights and biases: C-contiguous arrays of the "
+           "model's dtype, the same to the last bit.")
       .def(
           "set_optimizer",
           [](M &model, const Optimizer &optimizer) {
@@ -509,15 +564,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             }
             std::size_t bad = no_row;
             {
-              // A few microseconds of work keep the GIL: threads that hand it to each other for
-              // every row get a fifth to a half less done than one alone.
-              const bool brief = rows * model.network.parameters < brief_work;
-              std::optional<py::gil_scoped_release> release;
-              std::shared_lock lock(model.guard, std::defer_lock);
-              if (!brief || !lock.try_lock()) {
-                release.emplace(); // whoever holds the guard may want the GIL
-                lock.lock();
-              }
+              const Reading reading(model.guard, rows * model.network.parameters < brief_work);
               bad = predict(model, examples, rows, out, num_threads(), on_signals);
             }
             if (PyErr_Occurred())

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from culpa.label_errors import LabelErrors, find_label_errors
 from culpa.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, Huber, Poisson, Quantile
 from culpa.sklearn.network import Objective
-from culpa.sklearn.perceptron import CONSTRAINTS, Perceptron
+from culpa.sklearn.perceptron import CONSTRAINTS, Perceptron, is_finite
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
@@ -190,6 +190,30 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
         encoded: Array = self._label_binarizer.transform(y).astype(bool)
         return encoded
 
+    def _encoded_if_valid(self, y: Array) -> Array | None:
+        classes = self.classes_
+        if (
+            y.dtype.kind not in "biuU"
+            or y.dtype.kind != classes.dtype.kind
+            or self._label_binarizer.y_type_ not in ("binary", "multiclass")
+            or len(classes) < 2
+        ):
+            return None
+        places = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+        if not np.array_equal(classes[places], y):
+            return None
+        if self.n_outputs_ == 1:
+            return np.asarray(places == 1).reshape(-1, 1)
+        return np.asarray(places[:, None] == np.arange(len(classes)))
+
+    def _predict(self, X: Any, check_input: bool = True) -> Array:
+        if self._label_binarizer.y_type_ != "multiclass":
+            guesses: Array = super()._predict(X, check_input)
+            return guesses
+        # What the label binarizer gives, without its checks.
+        places = self._forward_pass_fast(X, check_input).argmax(axis=1)
+        return np.asarray(self._label_binarizer.classes_.take(places))
+
     def label_errors(self, X: Any, y: Any, **options: Any) -> LabelErrors:
         """Rank examples by how suspicious their labels are: :func:`culpa.find_label_errors`.
 
@@ -351,6 +375,9 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
 
     def _decoded(self, y: Array) -> Array:
         return y
+
+    def _encoded_if_valid(self, y: Array) -> Array | None:
+        return y if y.dtype.kind in "iuf" and is_finite(y) else None
 
     def _encoded(self, y: Any) -> Array:
         targets: Array = np.asarray(y)

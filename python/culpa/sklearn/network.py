@@ -112,8 +112,8 @@ class Network:
         """Take over these weights, where they are not those that the core has."""
         own = [*self._weights, *self._biases]
         given = [*coefs, *intercepts]
-        # Not np.array_equal: its checks take longer than the rest of a guess about one row.
-        if all(bool((a == b).all()) for a, b in zip(own, given, strict=True)):
+        # Of another layout or dtype, but the same numbers.
+        if all(np.array_equal(a, b) for a, b in zip(own, given, strict=True)):
             return
         flat = np.zeros(len(self.core.parameters()), self.shape.dtype)
         for places, values in zip(self.split(flat), (coefs, intercepts), strict=True):
