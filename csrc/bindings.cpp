@@ -58,7 +58,8 @@ using LayerTuple = std::tuple<std::size_t, std::size_t, std::string, double, dou
 template <class T>
 std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const std::string &loss,
                                      double loss_parameter, double input_scale,
-                                     double input_dropout, std::uint64_t seed, std::size_t member) {
+                                     double input_dropout, std::uint64_t seed, std::size_t member,
+                                     double loss_limit) {
   std::vector<Layer> layers;
   for (const auto &[inputs, outputs, activation, alpha, dropout] : specs) {
     Layer layer;
@@ -72,6 +73,7 @@ std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const
   Network network = make_network(std::move(layers));
   network.loss = named<Loss>(loss_names, loss, "loss");
   network.loss_parameter = loss_parameter;
+  network.loss_limit = loss_limit;
   network.input_scale = input_scale;
   network.input_dropout = input_dropout;
   return std::make_unique<Model<T>>(std::move(network), seed, member);
@@ -267,7 +269,8 @@ struct Reading {
 
 // Compares bits in one pass: NumPy takes longer for that than the core for a guess about one row.
 template <class T>
-bool holds(const Model<T> &model, const py::sequence &weights, const py::sequence &biases) {
+bool holds(const Model<T> &model, const std::vector<py::object> &weights,
+           const std::vector<py::object> &biases) {
   using Own = py::array_t<T, py::array::c_style>;
   const std::vector<Layer> &layers = model.network.layers;
   if (weights.size() != layers.size() || biases.size() != layers.size())
@@ -307,7 +310,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
   using M = Model<T>;
   py::class_<M>(m, name, "A network with its weights and its optimizer's memory.")
       .def(py::init(&make_model<T>), py::kw_only(), "layers"_a, "loss"_a, "loss_parameter"_a,
-           "input_scale"_a, "input_dropout"_a, "seed"_a, "member"_a)
+           "input_scale"_a, "input_dropout"_a, "seed"_a, "member"_a, "loss_limit"_a = 0.0)
       .def(
           "parameters",
           [](const py::object &self) {
