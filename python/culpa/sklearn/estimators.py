@@ -162,10 +162,11 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
         self.n_threads = n_threads
 
     def _objective(self) -> Objective:
+        clips = self.label_smoothing == 0.0
         if self.out_activation_ == "softmax":
-            return Objective(CrossEntropy(self.label_smoothing))
+            return Objective(CrossEntropy(self.label_smoothing), clips=clips)
         outputs = np.shape(self.coefs_[-1])[1]
-        return Objective(BinaryCrossEntropy(), outputs, outputs)
+        return Objective(BinaryCrossEntropy(), outputs, outputs, clips)
 
     def _smoothed(self, y: Array) -> Array:
         s = self.label_smoothing

@@ -52,6 +52,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
 # What the core's network depends on, beside the shapes of the weights.
 SHAPING = (
     "activation",
+    "solver",
     "dropout",
     "_dropout_seed",
     "out_activation_",
@@ -78,6 +79,7 @@ class Perceptron(Answers, CallbackSupportMixin):
     """Mixed in before one of scikit-learn's perceptrons."""
 
     _optimizer: Pace
+    _core: tuple[list[Any], Network]
 
     # What the parameters mean to the core
 
@@ -131,22 +133,32 @@ class Perceptron(Answers, CallbackSupportMixin):
             return known[1]
         weights = [*self.coefs_, *self.intercepts_]
         single = all(np.asarray(weight).dtype == np.float32 for weight in weights)
-        dropout = tuple(self._dropout())
+        dtype = "float32" if single else "float64"
+        dropout, objective = tuple(self._dropout()), self._objective()
+        # A line search fails where the value stops but the gradient goes on: L-BFGS has no limit.
+        clips = objective.clips and self.solver != "lbfgs"
         shape = Shape(
             widths=(len(self.coefs_[0]), *(np.shape(weight)[1] for weight in self.coefs_)),
             activations=tuple(self._activations()),
             dropout=dropout,
-            loss=self._objective().loss,
-            dtype="float32" if single else "float64",
+            loss=objective.loss,
+            dtype=dtype,
             seed=self.__dict__.get("_dropout_seed", 0) if any(dropout) else 0,
+            loss_limit=-math.log(np.finfo(dtype).eps) if clips else 0.0,
         )
-        network = None if known is None else known[1]
-        if network is None or network.shape != shape:
-            if network is not None and "_optimizer" in self.__dict__:
+        if known is None:  # of several threads that come at once, all take one's
+            known = self.__dict__.setdefault("_core", (settings, Network(shape)))
+        network = known[1]
+        if network.shape != shape:
+            if "_optimizer" in self.__dict__:
                 self._optimizer = network.remember(self._optimizer)
             network = Network(shape)
-        network.load(self.coefs_, self.intercepts_)
-        self._core = settings, network
+        if not network.load(self.coefs_, self.intercepts_):  # another thread is training it
+            network = Network(shape)
+            network.load(self.coefs_, self.intercepts_)
+            return network
+        if known != (settings, network):
+            self._core = settings, network
         return network
 
     def __getstate__(self) -> dict[str, Any]:
@@ -345,7 +357,9 @@ class Perceptron(Answers, CallbackSupportMixin):
     ) -> tuple[float, list[Array], list[Array]]:
         """Return the loss of all examples, L2 included, and its gradients."""
         network, objective = self._network(), self._objective()
-        answer = network.gradient(X, objective.targets(self._smoothed(y)), sample_weight)
+        targets = objective.targets(self._smoothed(y))
+        with network.training(self.coefs_, self.intercepts_):
+            answer = network.gradient(X, targets, sample_weight)
         total = answer["weight_sum"]
         loss = answer["loss_sum"] * objective.loss_scale
         constant = objective.constant(y)
