@@ -144,6 +144,8 @@ class Network:
         return True
 
     def _load(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> None:
+        if self.core.holds(coefs, intercepts):
+            return
         own = [*self._weights, *self._biases]
         given = [*coefs, *intercepts]
         # Of another layout or dtype, but the same numbers.
