@@ -589,6 +589,55 @@ def test_guesses_have_the_dtype_of_theirs(fitted_on: str, asked: str, sparse: bo
     np.testing.assert_allclose(one, other, atol=1e-5 if fitted_on == "float32" else 1e-9)
 
 
+@pytest.mark.parametrize("order", ["C", "F", "strided", "float32", "tuple"])
+def test_weights_of_any_layout_are_those_of_the_guess(order: str) -> None:
+    ours, theirs = both("multiclass", max_iter=3)
+    X = table(5)[0]
+    for each in (ours, theirs):
+        for i in range(3):
+            weight = each.coefs_[i] + 0.1
+            if order == "strided":
+                weight = np.repeat(weight, 2, axis=1)[:, ::2]
+            elif order != "tuple":
+                weight = (
+                    weight.astype("f4") if order == "float32" else np.array(weight, order=order)
+                )
+            each.coefs_[i] = weight
+        if order == "tuple":
+            each.coefs_, each.intercepts_ = tuple(each.coefs_), tuple(each.intercepts_)
+    for _ in range(2):
+        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-9)
+        for each in (ours, theirs):
+            each.coefs_[1][2, 3] -= 0.7
+
+
+@pytest.mark.parametrize("dtype", helpers.DTYPES)
+def test_the_core_tells_its_weights_from_others(dtype: str) -> None:
+    model = culpa.Sequential(
+        [culpa.Dense(3, "relu"), culpa.Dense(1)], "mse", input_size=2, dtype=dtype
+    )
+    core = model._built()
+    weights = [np.array(core.weight(i)) for i in range(2)]
+    biases = [np.array(core.bias(i)) for i in range(2)]
+    assert core.holds(weights, biases)
+    assert core.holds(tuple(weights), tuple(biases))
+    other = "float32" if dtype == "float64" else "float64"
+    for wrong in (
+        weights[0].astype(other),
+        np.asfortranarray(weights[0]),
+        weights[0].ravel(),
+        weights[0].T.copy(),
+        weights[0][:1],
+        weights[0].tolist(),
+        np.nextafter(weights[0], 9, dtype=dtype),
+        -weights[0],
+        None,
+    ):
+        assert not core.holds([wrong, weights[1]], biases)
+    assert not core.holds(weights[:1], biases)
+    assert not core.holds(weights, [biases[0], biases[1] + 1])
+
+
 # --- Saturated probabilities ---------------------------------------------------------------------
 
 

@@ -70,6 +70,14 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
     --------
     sklearn.neural_network.MLPClassifier : Parameters, attributes and methods in full.
 
+    Notes
+    -----
+    Different on purpose: L-BFGS minimises the log-loss as it is. scikit-learn clips probabilities
+    in its value but not in its gradient, so that line searches give up where inputs are large.
+    With the other solvers the reported loss is clipped as there. Weights fitted on float32 are
+    float32, by L-BFGS too; ``sample_weight`` below 0 is refused, and a batch whose weights are all
+    0 is passed over.
+
     Examples
     --------
     >>> import culpa
@@ -178,7 +186,7 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
         labels: Array = self._label_binarizer.inverse_transform(y.astype(int))
         return labels
 
-    def _encoded(self, y: Any) -> Array:
+    def _encoded(self, y: Any, name: str = "y") -> Array:
         y = np.asarray(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = y.ravel()
@@ -186,7 +194,7 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
             unknown = np.setdiff1d(y, self.classes_)
             if len(unknown):
                 raise ValueError(
-                    f"y: expected labels among {self.classes_}, those of fit, got {unknown}"
+                    f"{name}: expected labels among {self.classes_}, those of fit, got {unknown}"
                 )
         encoded: Array = self._label_binarizer.transform(y).astype(bool)
         return encoded
@@ -380,6 +388,6 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
     def _encoded_if_valid(self, y: Array) -> Array | None:
         return y if y.dtype.kind in "iuf" and is_finite(y) else None
 
-    def _encoded(self, y: Any) -> Array:
+    def _encoded(self, y: Any, name: str = "y") -> Array:
         targets: Array = np.asarray(y)
         return targets if targets.ndim == 2 else targets.reshape(-1, 1)

@@ -299,7 +299,7 @@ class Perceptron(Answers, CallbackSupportMixin):
             return None
         X, y, sample_weight = given
         X, y = validate_data(self, X, y, reset=False, accept_sparse="csr", multi_output=True)
-        encoded = self._encoded(y)
+        encoded = self._encoded(y, "y_val")
         if encoded.shape[1] != self.n_outputs_:
             raise ValueError(
                 f"y_val: expected {self.n_outputs_} outputs as in y, got {encoded.shape[1]}"
