@@ -721,3 +721,14 @@ def test_a_guess_in_the_middle_of_a_fit_is_by_the_last_epoch() -> None:
     for guess, weights in guesses:
         other.coefs_, other.intercepts_ = weights[:2], weights[2:]
         np.testing.assert_array_equal(guess, other.predict_proba(X))
+
+
+def test_a_network_put_together_by_hand_guesses() -> None:
+    weights = [np.arange(12.0).reshape(3, 4) / 10, np.ones((4, 1))]
+    guesses = []
+    for kind_of in (MLPRegressor, THEIRS[MLPRegressor]):
+        each = kind_of()
+        each.coefs_, each.intercepts_ = weights, [np.zeros(4), np.ones(1)]
+        each.n_layers_, each.n_outputs_, each.out_activation_ = 3, 1, "identity"
+        guesses.append(each.predict(np.eye(3)))
+    np.testing.assert_allclose(guesses[0], guesses[1], rtol=1e-12)

@@ -384,7 +384,7 @@ class Perceptron(Answers, CallbackSupportMixin):
             and X.ndim == 2
             and X.dtype in (np.float64, np.float32)
             and X.shape[0] > 0
-            and X.shape[1] == self.n_features_in_
+            and X.shape[1] == self.__dict__.get("n_features_in_")
             and "feature_names_in_" not in self.__dict__
             and is_finite(X)
         )
