@@ -473,3 +473,262 @@ def test_sparse_rows_give_their_fit(options: dict[str, Any], form: str) -> None:
     assert_alike(ours, dense.fit(X.toarray(), y), 1e-8)
     for method in ("predict_proba", "predict"):
         np.testing.assert_allclose(getattr(ours, method)(X), getattr(theirs, method)(X), 1e-9)
+
+
+# --- Guesses about few rows ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", helpers.DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_row_gets_the_guess_of_many(kind: str, dtype: str) -> None:
+    """Where nothing needs a check, the checks of scikit-learn are left out."""
+    ours, _ = both(kind, max_iter=3)
+    X = table(20)[0].astype(dtype)
+    at_once = ours.predict(X.tolist() if dtype == "float64" else X)
+    one_by_one = np.concatenate([ours.predict(X[i : i + 1]) for i in range(len(X))])
+    assert one_by_one.dtype == at_once.dtype
+    np.testing.assert_array_equal(one_by_one, at_once)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.full((1, 9), np.nan),
+        np.full((1, 9), np.inf),
+        np.zeros((1, 8)),
+        np.zeros((0, 9)),
+        np.zeros(9),
+        np.zeros((1, 9, 1)),
+        np.full((2, 9), 1e308),
+        np.zeros((1, 9), dtype=complex),
+        np.array([["a"] * 9]),
+    ],
+    ids=lambda X: f"{X.dtype}{X.shape}",
+)
+@pytest.mark.parametrize("kind", ["multiclass", "one output"])
+def test_wrong_rows_get_their_error(kind: str, X: np.ndarray) -> None:
+    for method in ("predict", "partial_fit"):
+        said = []
+        for each in both(kind, max_iter=2):
+            given = (X,) if method == "predict" else (X, np.full(len(X), 10))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # theirs overflows
+                try:
+                    getattr(each, method)(*given)
+                    said.append("")
+                except (ValueError, TypeError) as error:
+                    said.append(str(error).replace("MLP", ""))
+        assert said[0] == said[1]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.int64, np.int8, np.uint16, bool, str, object, float, list],
+    ids=lambda value: value.__name__,
+)
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+def test_labels_of_any_type_stream_in(kind: str, labels: Any) -> None:
+    _, X, y = problem("multiclass")
+    places = y // 10 if kind == "multiclass" else y // 10 > 1
+    y = places.astype(str if labels is object else int if labels is list else labels)
+    y = y.tolist() if labels is list else y.astype(object) if labels is object else y
+    fitted = []
+    for kind_of in (MLPClassifier, THEIRS[MLPClassifier]):
+        each = kind_of((8,), random_state=0)
+        for i in range(0, len(X), 60):
+            classes = np.unique(y) if i == 0 else None
+            each.partial_fit(X[i : i + 60], y[i : i + 60], classes=classes)
+        fitted.append(each)
+    assert_alike(*fitted)
+    one, other = (each.predict(X) for each in fitted)
+    assert one.dtype == other.dtype
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("y", [[40], [5], [-1], [10.5], ["10"], [True], [[10]], [10, 10], [None]])
+def test_labels_that_are_new_to_a_stream_are_refused_as_theirs(y: list[Any]) -> None:
+    _, X, labels = problem("multiclass")
+    said = []
+    for kind_of in (MLPClassifier, THEIRS[MLPClassifier]):
+        each = kind_of((8,), random_state=0).partial_fit(X, labels, classes=np.unique(labels))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                each.partial_fit(X[:1], np.array(y))
+                said.append("")
+            except (ValueError, TypeError) as error:
+                said.append(str(error))
+    assert said[0] == said[1]
+
+
+def test_targets_of_any_number_stream_in() -> None:
+    X, score = table()
+    for y in (score, score.astype("f4"), (10 * score).astype(int), score.astype(">f8")):
+        fitted = []
+        for kind_of in (MLPRegressor, THEIRS[MLPRegressor]):
+            each = kind_of(hidden_layer_sizes=8, random_state=0)
+            fitted.append(each.partial_fit(X, y).partial_fit(X[:60], y[:60]))
+        assert_alike(*fitted)
+
+
+@pytest.mark.parametrize("fitted_on", helpers.DTYPES)
+@pytest.mark.parametrize("asked", ["f2", "f4", "f8", ">f8", "i1", "i8", "?", "g"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_guesses_have_the_dtype_of_theirs(fitted_on: str, asked: str, sparse: bool) -> None:
+    _, X, y = problem("multiclass")
+    if sparse and asked in ("f2", ">f8", "g"):
+        pytest.skip("SciPy's products do not take them")
+    ours, theirs = (
+        kind_of((8,), random_state=0, max_iter=3).fit(X.astype(fitted_on), y)
+        for kind_of in (MLPClassifier, THEIRS[MLPClassifier])
+    )
+    rows: Any = (2 * X[:30]).astype(asked)
+    rows = scipy.sparse.csr_array(rows) if sparse else rows
+    one, other = ours.predict_proba(rows), theirs.predict_proba(rows)
+    assert one.dtype == other.dtype
+    np.testing.assert_allclose(one, other, atol=1e-5 if fitted_on == "float32" else 1e-9)
+
+
+@pytest.mark.parametrize("order", ["C", "F", "strided", "float32", "tuple"])
+def test_weights_of_any_layout_are_those_of_the_guess(order: str) -> None:
+    ours, theirs = both("multiclass", max_iter=3)
+    X = table(5)[0]
+    for each in (ours, theirs):
+        for i in range(3):
+            weight = each.coefs_[i] + 0.1
+            if order == "strided":
+                weight = np.repeat(weight, 2, axis=1)[:, ::2]
+            elif order != "tuple":
+                weight = (
+                    weight.astype("f4") if order == "float32" else np.array(weight, order=order)
+                )
+            each.coefs_[i] = weight
+        if order == "tuple":
+            each.coefs_, each.intercepts_ = tuple(each.coefs_), tuple(each.intercepts_)
+    for _ in range(2):
+        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-9)
+        for each in (ours, theirs):
+            each.coefs_[1][2, 3] -= 0.7
+
+
+@pytest.mark.parametrize("dtype", helpers.DTYPES)
+def test_the_core_tells_its_weights_from_others(dtype: str) -> None:
+    model = culpa.Sequential(
+        [culpa.Dense(3, "relu"), culpa.Dense(1)], "mse", input_size=2, dtype=dtype
+    )
+    core = model._built()
+    weights = [np.array(core.weight(i)) for i in range(2)]
+    biases = [np.array(core.bias(i)) for i in range(2)]
+    assert core.holds(weights, biases)
+    assert core.holds(tuple(weights), tuple(biases))
+    other = "float32" if dtype == "float64" else "float64"
+    for wrong in (
+        weights[0].astype(other),
+        np.asfortranarray(weights[0]),
+        weights[0].ravel(),
+        weights[0].T.copy(),
+        weights[0][:1],
+        weights[0].tolist(),
+        np.nextafter(weights[0], 9, dtype=dtype),
+        -weights[0],
+        None,
+    ):
+        assert not core.holds([wrong, weights[1]], biases)
+    assert not core.holds(weights[:1], biases)
+    assert not core.holds(weights, [biases[0], biases[1] + 1])
+
+
+# --- Saturated probabilities ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", helpers.DTYPES)
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_the_loss_of_a_probability_of_zero_is_theirs(kind: str, solver: str, dtype: str) -> None:
+    """They clip probabilities where they report a loss; its gradient is that of no clipping."""
+    _, X, y = problem(kind)
+    X = (100 * X).astype(dtype)
+    ours, theirs = (
+        kind_of((17,), random_state=0, max_iter=4, solver=solver, learning_rate_init=1e-4).fit(X, y)
+        for kind_of in (MLPClassifier, THEIRS[MLPClassifier])
+    )
+    # theirs takes 1 - p, of which little is left: that is a relative error of 1e-16 / (1 - p)
+    np.testing.assert_allclose(
+        ours.loss_curve_, theirs.loss_curve_, rtol=1e-4 if dtype == "float64" else 2e-2
+    )
+    for one, other in zip(ours.coefs_, theirs.coefs_, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9 if dtype == "float64" else 1e-2, atol=1e-4)
+    exact = ours.blame(X, y, want=["losses"]).losses.mean() * (3 if kind == "multilabel" else 1)
+    assert exact > 1.05 * ours.loss_curve_[-1]
+
+
+def test_lbfgs_goes_on_where_their_clipped_loss_is_flat() -> None:
+    _, X, y = problem("multiclass")
+    ours = MLPClassifier((17,), random_state=0, solver="lbfgs", max_iter=100).fit(1e4 * X, y)
+    assert ours.n_iter_ > 20
+    assert ours.score(1e4 * X, y) > 0.7
+
+
+# --- Threads that share an estimator -------------------------------------------------------------
+
+
+def test_guesses_do_not_disturb_a_stream() -> None:
+    """What is asked by another thread while a chunk is learnt does not put old weights back."""
+    _, X, y = problem("multiclass")
+    streams = []
+    for threads in (0, 2):
+        ours = MLPClassifier((8,), random_state=0).partial_fit(X, y, classes=np.unique(y))
+        ours = pickle.loads(pickle.dumps(ours))  # several threads may find no core yet
+        over = threading.Event()
+        started = threading.Barrier(threads + 1)
+
+        def ask(model: Any = ours, over: Any = over, started: Any = started) -> None:
+            started.wait()
+            while not over.is_set():
+                model.predict(X[:3])
+
+        asking = [threading.Thread(target=ask) for _ in range(threads)]
+        for thread in asking:
+            thread.start()
+        started.wait()
+        for i in range(60):
+            ours.partial_fit(X[i : i + 100], y[i : i + 100])
+        over.set()
+        for thread in asking:
+            thread.join()
+        streams.append(ours)
+    assert streams[0].loss_curve_ == streams[1].loss_curve_
+    for one, other in zip(streams[0].coefs_, streams[1].coefs_, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_guess_in_the_middle_of_a_fit_is_by_the_last_epoch() -> None:
+    _, X, y = problem("multiclass")
+    guesses = []
+
+    def ask(fit: Any) -> None:
+        guess = []
+        thread = threading.Thread(target=lambda: guess.append(fit.model.predict_proba(X)))
+        fit.model.coefs_[0][0, 0] += 0.5  # lasts until the next epoch has been learnt
+        thread.start()
+        thread.join()
+        guesses.append((guess[0], [c.copy() for c in fit.model.coefs_ + fit.model.intercepts_]))
+
+    options = {"hidden_layer_sizes": (8,), "random_state": 0, "max_iter": 3}
+    ours = MLPClassifier(**options, callbacks=ask).fit(X, y)
+    other = MLPClassifier(**options).fit(X, y)
+    assert ours.loss_curve_ == other.loss_curve_
+    for guess, weights in guesses:
+        other.coefs_, other.intercepts_ = weights[:2], weights[2:]
+        np.testing.assert_array_equal(guess, other.predict_proba(X))
+
+
+def test_a_network_put_together_by_hand_guesses() -> None:
+    weights = [np.arange(12.0).reshape(3, 4) / 10, np.ones((4, 1))]
+    guesses = []
+    for kind_of in (MLPRegressor, THEIRS[MLPRegressor]):
+        each = kind_of()
+        each.coefs_, each.intercepts_ = weights, [np.zeros(4), np.ones(1)]
+        each.n_layers_, each.n_outputs_, each.out_activation_ = 3, 1, "identity"
+        guesses.append(each.predict(np.eye(3)))
+    np.testing.assert_allclose(guesses[0], guesses[1], rtol=1e-12)

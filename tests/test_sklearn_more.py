@@ -474,8 +474,10 @@ def test_attributions_are_asked_for_by_label() -> None:
         answer = ours.attribute(X, target=asked, method="gradient")
         expected = model.attribute(X, target=index, method="gradient")
         np.testing.assert_array_equal(answer.values, expected.values)
-    with pytest.raises(ValueError, match="expected labels among"):
+    with pytest.raises(ValueError, match="target: expected labels among"):
         ours.attribute(X, target=7)
+    with pytest.raises(ValueError, match="y_val: expected labels among"):
+        ours.fit(X, y, X_val=X, y_val=y + 1)
 
 
 def test_label_errors_are_those_of_find_label_errors() -> None:

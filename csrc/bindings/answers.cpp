@@ -74,9 +74,6 @@ attribute_job(const Model<T> &model, const py::array &x, const std::string &meth
   return job;
 }
 
-// Multiplications of a predict call that is over before the GIL could change hands.
-constexpr std::size_t brief_work = 500000;
-
 } // namespace
 
 template <class T> void bind_answers(py::class_<Model<T>> &model) {
@@ -209,15 +206,7 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
             }
             std::size_t bad = no_row;
             {
-              // A few microseconds of work keep the GIL: threads that hand it to each other for
-              // every row get a fifth to a half less done than one alone.
-              const bool brief = rows * model.network.parameters < brief_work;
-              std::optional<py::gil_scoped_release> release;
-              std::shared_lock lock(model.guard, std::defer_lock);
-              if (!brief || !lock.try_lock()) {
-                release.emplace(); // whoever holds the guard may want the GIL
-                lock.lock();
-              }
+              const Reading reading(model.guard, rows * model.network.parameters < brief_work);
               bad = predict(model, examples, rows, out, num_threads(), on_signals);
             }
             if (PyErr_Occurred())

@@ -1,5 +1,6 @@
 // Models: their parameters, their optimizer, and training.
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -25,7 +26,8 @@ using LayerTuple = std::tuple<std::size_t, std::size_t, std::string, double, dou
 template <class T>
 std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const std::string &loss,
                                      double loss_parameter, double input_scale,
-                                     double input_dropout, std::uint64_t seed, std::size_t member) {
+                                     double input_dropout, std::uint64_t seed, std::size_t member,
+                                     double loss_limit) {
   std::vector<Layer> layers;
   for (const auto &[inputs, outputs, activation, alpha, dropout] : specs) {
     Layer layer;
@@ -39,6 +41,7 @@ std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const
   Network network = make_network(std::move(layers));
   network.loss = named<Loss>(loss_names, loss, "loss");
   network.loss_parameter = loss_parameter;
+  network.loss_limit = loss_limit;
   network.input_scale = input_scale;
   network.input_dropout = input_dropout;
   return std::make_unique<Model<T>>(std::move(network), seed, member);
@@ -67,12 +70,51 @@ template <class T> const Layer &layer_at(const Model<T> &model, std::size_t i) {
   return model.network.layers[i];
 }
 
+// Compares bits in one pass: NumPy takes longer for that than the core for a guess about one row.
+template <class T>
+bool holds(const Model<T> &model, const std::vector<py::object> &weights,
+           const std::vector<py::object> &biases) {
+  using Own = py::array_t<T, py::array::c_style>;
+  const std::vector<Layer> &layers = model.network.layers;
+  if (weights.size() != layers.size() || biases.size() != layers.size())
+    return false;
+  struct Pair {
+    py::object given; // alive while they are compared
+    const T *own, *other;
+    std::size_t size;
+  };
+  std::vector<Pair> pairs;
+  pairs.reserve(2 * layers.size());
+  const auto add = [&](py::object given, std::size_t own, std::size_t rows, std::size_t columns) {
+    if (!py::isinstance<Own>(given))
+      return false;
+    const auto array = py::reinterpret_borrow<py::array>(given);
+    const auto size = [&](py::ssize_t i) { return static_cast<std::size_t>(array.shape(i)); };
+    const bool alike = rows ? array.ndim() == 2 && size(0) == rows && size(1) == columns
+                            : array.ndim() == 1 && size(0) == columns;
+    if (!alike)
+      return false;
+    pairs.push_back({std::move(given), model.parameters.values.data() + own,
+                     static_cast<const T *>(array.data()),
+                     std::max<std::size_t>(rows, 1) * columns});
+    return true;
+  };
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    if (!add(weights[i], layers[i].weight, layers[i].inputs, layers[i].outputs) ||
+        !add(biases[i], layers[i].bias, 0, layers[i].outputs))
+      return false;
+  const Reading reading(model.guard, model.network.parameters < brief_work);
+  return std::all_of(pairs.begin(), pairs.end(), [](const Pair &pair) {
+    return std::memcmp(pair.own, pair.other, pair.size * sizeof(T)) == 0;
+  });
+}
+
 template <class T> void bind_model(py::module_ &m, const char *name) {
   using M = Model<T>;
   py::class_<M> model(m, name, "A network with its weights and its optimizer's memory.");
   model
       .def(py::init(&make_model<T>), py::kw_only(), "layers"_a, "loss"_a, "loss_parameter"_a,
-           "input_scale"_a, "input_dropout"_a, "seed"_a, "member"_a)
+           "input_scale"_a, "input_dropout"_a, "seed"_a, "member"_a, "loss_limit"_a = 0.0)
       .def(
           "parameters",
           [](const py::object &self) {
@@ -131,6 +173,9 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             model.parameters.repack_all(model.network);
           },
           "values"_a, "Replaces the whole flat vector.")
+      .def("holds", &holds<T>, "weights"_a, "biases"_a,
+           "Whether each layer has these very weights and biases: C-contiguous arrays of the "
+           "model's dtype, the same to the last bit.")
       .def(
           "set_optimizer",
           [](M &model, const Optimizer &optimizer) {

@@ -53,7 +53,7 @@ class Model32:
         """
         Sums over models of factor * dot products of the examples' gradients (tests, trains), or the top highest and lowest of each test.
         """
-    def __init__(self, *, layers: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex) -> None:
+    def __init__(self, *, layers: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex, loss_limit: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
         ...
     def apply(self, gradient: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rate: typing.SupportsFloat | typing.SupportsIndex, weight_sum: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
         """
@@ -78,6 +78,10 @@ class Model32:
     def evaluate(self, examples: Examples) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
         """
         Each row's loss and score; and a row that is not finite, or -1.
+        """
+    def holds(self, weights: collections.abc.Sequence[typing.Any], biases: collections.abc.Sequence[typing.Any]) -> bool:
+        """
+        Whether each layer has these very weights and biases: C-contiguous arrays of the model's dtype, the same to the last bit.
         """
     def moments(self) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32], int]:
         """
@@ -132,7 +136,7 @@ class Model64:
         """
         Sums over models of factor * dot products of the examples' gradients (tests, trains), or the top highest and lowest of each test.
         """
-    def __init__(self, *, layers: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex) -> None:
+    def __init__(self, *, layers: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex, loss_limit: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
         ...
     def apply(self, gradient: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rate: typing.SupportsFloat | typing.SupportsIndex, weight_sum: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
         """
@@ -157,6 +161,10 @@ class Model64:
     def evaluate(self, examples: Examples) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
         """
         Each row's loss and score; and a row that is not finite, or -1.
+        """
+    def holds(self, weights: collections.abc.Sequence[typing.Any], biases: collections.abc.Sequence[typing.Any]) -> bool:
+        """
+        Whether each layer has these very weights and biases: C-contiguous arrays of the model's dtype, the same to the last bit.
         """
     def moments(self) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
         """

@@ -31,8 +31,8 @@ class Answers:
     def _network(self) -> Network:
         raise NotImplementedError
 
-    def _encoded(self, y: Any) -> Array:
-        """Return a user's targets (n,) or (n, outputs) encoded, (n, outputs)."""
+    def _encoded(self, y: Any, name: str = "y") -> Array:
+        """Return a user's targets (n,) or (n, outputs), of that name, encoded: (n, outputs)."""
         raise NotImplementedError
 
     def to_sequential(self) -> Sequential:
@@ -126,7 +126,7 @@ class Answers:
         model = self.to_sequential()
         validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         if target is not None and model.loss.task == "classes":
-            places = self._encoded(np.atleast_1d(target)).argmax(axis=1)
+            places = self._encoded(np.atleast_1d(target), "target").argmax(axis=1)
             target = places if np.ndim(target) else int(places[0])
         with own_threads(self.n_threads):
             return model.attribute(X, target=target, **options)

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from culpa.label_errors import LabelErrors, find_label_errors
 from culpa.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, Huber, Poisson, Quantile
 from culpa.sklearn.network import Objective
-from culpa.sklearn.perceptron import CONSTRAINTS, Perceptron
+from culpa.sklearn.perceptron import CONSTRAINTS, Perceptron, is_finite
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
@@ -69,6 +69,14 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
     See Also
     --------
     sklearn.neural_network.MLPClassifier : Parameters, attributes and methods in full.
+
+    Notes
+    -----
+    Different on purpose: L-BFGS minimises the log-loss as it is. scikit-learn clips probabilities
+    in its value but not in its gradient, so that line searches give up where inputs are large.
+    With the other solvers the reported loss is clipped as there. Weights fitted on float32 are
+    float32, by L-BFGS too; ``sample_weight`` below 0 is refused, and a batch whose weights are all
+    0 is passed over.
 
     Examples
     --------
@@ -162,10 +170,11 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
         self.n_threads = n_threads
 
     def _objective(self) -> Objective:
+        clips = self.label_smoothing == 0.0
         if self.out_activation_ == "softmax":
-            return Objective(CrossEntropy(self.label_smoothing))
+            return Objective(CrossEntropy(self.label_smoothing), clips=clips)
         outputs = np.shape(self.coefs_[-1])[1]
-        return Objective(BinaryCrossEntropy(), outputs, outputs)
+        return Objective(BinaryCrossEntropy(), outputs, outputs, clips)
 
     def _smoothed(self, y: Array) -> Array:
         s = self.label_smoothing
@@ -177,7 +186,7 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
         labels: Array = self._label_binarizer.inverse_transform(y.astype(int))
         return labels
 
-    def _encoded(self, y: Any) -> Array:
+    def _encoded(self, y: Any, name: str = "y") -> Array:
         y = np.asarray(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = y.ravel()
@@ -185,10 +194,34 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
             unknown = np.setdiff1d(y, self.classes_)
             if len(unknown):
                 raise ValueError(
-                    f"y: expected labels among {self.classes_}, those of fit, got {unknown}"
+                    f"{name}: expected labels among {self.classes_}, those of fit, got {unknown}"
                 )
         encoded: Array = self._label_binarizer.transform(y).astype(bool)
         return encoded
+
+    def _encoded_if_valid(self, y: Array) -> Array | None:
+        classes = self.classes_
+        if (
+            y.dtype.kind not in "biuU"
+            or y.dtype.kind != classes.dtype.kind
+            or self._label_binarizer.y_type_ not in ("binary", "multiclass")
+            or len(classes) < 2
+        ):
+            return None
+        places = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+        if not np.array_equal(classes[places], y):
+            return None
+        if self.n_outputs_ == 1:
+            return np.asarray(places == 1).reshape(-1, 1)
+        return np.asarray(places[:, None] == np.arange(len(classes)))
+
+    def _predict(self, X: Any, check_input: bool = True) -> Array:
+        if self._label_binarizer.y_type_ != "multiclass":
+            guesses: Array = super()._predict(X, check_input)
+            return guesses
+        # What the label binarizer gives, without its checks.
+        places = self._forward_pass_fast(X, check_input).argmax(axis=1)
+        return np.asarray(self._label_binarizer.classes_.take(places))
 
     def label_errors(self, X: Any, y: Any, **options: Any) -> LabelErrors:
         """Rank examples by how suspicious their labels are: :func:`culpa.find_label_errors`.
@@ -352,6 +385,9 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
     def _decoded(self, y: Array) -> Array:
         return y
 
-    def _encoded(self, y: Any) -> Array:
+    def _encoded_if_valid(self, y: Array) -> Array | None:
+        return y if y.dtype.kind in "iuf" and is_finite(y) else None
+
+    def _encoded(self, y: Any, name: str = "y") -> Array:
         targets: Array = np.asarray(y)
         return targets if targets.ndim == 2 else targets.reshape(-1, 1)

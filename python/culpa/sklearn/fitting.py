@@ -157,7 +157,8 @@ class Fit:
         try:
             for callback in self._callbacks:
                 callback.on_fit_begin(cast(Any, self))
-            self._run_epochs()
+            with self._network.training(model.coefs_, model.intercepts_):
+                self._run_epochs()
         except KeyboardInterrupt:
             self._note_weights()
             self.history.stopped = "interrupted"
@@ -279,7 +280,8 @@ class Fit:
                 own = own * self._weights[rows]
             losses += np.add.reduceat(own, self._offsets[:-1])
         means = np.divide(losses, weights, out=np.zeros_like(losses), where=weights > 0)
-        return float((means * self._sizes).sum() / self._n)
+        loss: float = (means * self._sizes).sum() / self._n  # of NumPy's type, as theirs
+        return loss
 
     # Between epochs
 

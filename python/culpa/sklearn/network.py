@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +35,10 @@ def as_rows(X: Any) -> Rows:
 
 
 def _narrow(array: Array) -> Array:
-    return array.astype(np.float64) if array.dtype.itemsize > 8 else array
+    """Return numbers as the core reads them: of at most 64 bits, in this machine's byte order."""
+    if array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Objective:
     loss: Loss
     loss_scale: float = 1.0
     gradient_scale: float = 1.0
+    clips: bool = False  # scikit-learn's value, not its gradient, clips probabilities
 
     def targets(self, y: Array) -> dict[str, Array]:
         """Return y (n, outputs) as arguments of the core's Examples."""
@@ -75,6 +81,7 @@ class Shape:
     loss: Loss
     dtype: str
     seed: int  # of dropout
+    loss_limit: float  # largest value of an output's loss, 0: none
 
 
 class Network:
@@ -101,19 +108,48 @@ class Network:
             input_dropout=0.0,
             seed=shape.seed,
             member=0,
+            loss_limit=shape.loss_limit,
         )
         layers = range(len(shape.widths) - 1)  # views, which follow training
         self._weights = [self.core.weight(i) for i in layers]
         self._biases = [self.core.bias(i) for i in layers]
         self._pace: Pace | None = None
         self._settings: tuple[float, float] | None = None
+        self._trainer: int | None = None  # the thread that trains it just now
+        self._lock = threading.Lock()
 
-    def load(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> None:
-        """Take over these weights, where they are not those that the core has."""
+    @contextmanager
+    def training(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> Iterator[None]:
+        """Begin with these weights, and let no other thread load any until it is over.
+
+        Another thread that asks for a guess meanwhile would put back those from before.
+        """
+        with self._lock:
+            self._trainer = threading.get_ident()
+        try:
+            self.load(coefs, intercepts)
+            yield
+        finally:
+            self._trainer = None
+
+    def load(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> bool:
+        """Take over these weights, where they are not those that the core has.
+
+        False where another thread is training the network: these weights need one of their own.
+        """
+        with self._lock:
+            if self._trainer not in (None, threading.get_ident()):
+                return False
+            self._load(coefs, intercepts)
+        return True
+
+    def _load(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> None:
+        if self.core.holds(coefs, intercepts):
+            return
         own = [*self._weights, *self._biases]
         given = [*coefs, *intercepts]
-        # Not np.array_equal: its checks take longer than the rest of a guess about one row.
-        if all(bool((a == b).all()) for a, b in zip(own, given, strict=True)):
+        # Of another layout or dtype, but the same numbers.
+        if all(np.array_equal(a, b) for a, b in zip(own, given, strict=True)):
             return
         flat = np.zeros(len(self.core.parameters()), self.shape.dtype)
         for places, values in zip(self.split(flat), (coefs, intercepts), strict=True):

@@ -33,7 +33,7 @@ from culpa.sklearn.network import Network, Objective, Shape, as_rows
 from culpa.sklearn.pace import Pace
 from culpa.threads import own_threads
 
-__all__ = ["CONSTRAINTS", "Perceptron"]
+__all__ = ["CONSTRAINTS", "Perceptron", "is_finite"]
 
 Array = NDArray[Any]
 
@@ -49,11 +49,37 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "n_threads": [Interval(Integral, 1, None, closed="left"), None],
 }
 
+# What the core's network depends on, beside the shapes of the weights.
+SHAPING = (
+    "activation",
+    "solver",
+    "dropout",
+    "_dropout_seed",
+    "out_activation_",
+    "label_smoothing",
+    "loss",
+    "delta",
+    "quantile",
+)
+
+
+def _frozen(value: Any) -> Any:
+    """Return a parameter so that it can be told later whether it has changed."""
+    single = value is None or isinstance(value, (str, float, int, np.generic, Activation))
+    return value if single else tuple(value)
+
+
+def is_finite(array: Array) -> bool:
+    """Say whether all numbers are finite; False where their sum is too large, too."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(array.sum())
+
 
 class Perceptron(Answers, CallbackSupportMixin):
     """Mixed in before one of scikit-learn's perceptrons."""
 
     _optimizer: Pace
+    _core: tuple[list[Any], Network]
 
     # What the parameters mean to the core
 
@@ -96,30 +122,50 @@ class Perceptron(Answers, CallbackSupportMixin):
 
     def _network(self) -> Network:
         """Return the core's network, with the weights that the estimator has now."""
+        known: tuple[list[Any], Network] | None = self.__dict__.get("_core")
+        settings = [_frozen(self.__dict__.get(name)) for name in SHAPING]
+        # A guess about one row takes less time than to work out its network.
+        if (
+            known is not None
+            and known[0] == settings
+            and known[1].core.holds(self.coefs_, self.intercepts_)
+        ):
+            return known[1]
         weights = [*self.coefs_, *self.intercepts_]
         single = all(np.asarray(weight).dtype == np.float32 for weight in weights)
-        dropout = tuple(self._dropout())
+        dtype = "float32" if single else "float64"
+        dropout, objective = tuple(self._dropout()), self._objective()
+        # A line search fails where the value stops but the gradient goes on: L-BFGS has no limit.
+        clips = objective.clips and self.solver != "lbfgs"
         shape = Shape(
             widths=(len(self.coefs_[0]), *(np.shape(weight)[1] for weight in self.coefs_)),
             activations=tuple(self._activations()),
             dropout=dropout,
-            loss=self._objective().loss,
-            dtype="float32" if single else "float64",
+            loss=objective.loss,
+            dtype=dtype,
             seed=self.__dict__.get("_dropout_seed", 0) if any(dropout) else 0,
+            loss_limit=-math.log(np.finfo(dtype).eps) if clips else 0.0,
         )
-        network: Network | None = self.__dict__.get("_core")
-        if network is None or network.shape != shape:
-            if network is not None and "_optimizer" in self.__dict__:
+        if known is None:  # of several threads that come at once, all take one's
+            known = self.__dict__.setdefault("_core", (settings, Network(shape)))
+        network = known[1]
+        if network.shape != shape:
+            if "_optimizer" in self.__dict__:
                 self._optimizer = network.remember(self._optimizer)
-            network = self._core = Network(shape)
-        network.load(self.coefs_, self.intercepts_)
+            network = Network(shape)
+        if not network.load(self.coefs_, self.intercepts_):  # another thread is training it
+            network = Network(shape)
+            network.load(self.coefs_, self.intercepts_)
+            return network
+        if known != (settings, network):
+            self._core = settings, network
         return network
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        network = state.pop("_core", None)
-        if network is not None and "_optimizer" in state:
-            state["_optimizer"] = network.remember(state["_optimizer"])
+        known = state.pop("_core", None)
+        if known is not None and "_optimizer" in state:
+            state["_optimizer"] = known[1].remember(state["_optimizer"])
         return state
 
     # Training
@@ -253,7 +299,7 @@ class Perceptron(Answers, CallbackSupportMixin):
             return None
         X, y, sample_weight = given
         X, y = validate_data(self, X, y, reset=False, accept_sparse="csr", multi_output=True)
-        encoded = self._encoded(y)
+        encoded = self._encoded(y, "y_val")
         if encoded.shape[1] != self.n_outputs_:
             raise ValueError(
                 f"y_val: expected {self.n_outputs_} outputs as in y, got {encoded.shape[1]}"
@@ -311,7 +357,9 @@ class Perceptron(Answers, CallbackSupportMixin):
     ) -> tuple[float, list[Array], list[Array]]:
         """Return the loss of all examples, L2 included, and its gradients."""
         network, objective = self._network(), self._objective()
-        answer = network.gradient(X, objective.targets(self._smoothed(y)), sample_weight)
+        targets = objective.targets(self._smoothed(y))
+        with network.training(self.coefs_, self.intercepts_):
+            answer = network.gradient(X, targets, sample_weight)
         total = answer["weight_sum"]
         loss = answer["loss_sum"] * objective.loss_scale
         constant = objective.constant(y)
@@ -326,11 +374,42 @@ class Perceptron(Answers, CallbackSupportMixin):
 
     # Guesses
 
+    def _is_valid(self, X: Any) -> bool:
+        """Say whether scikit-learn's validation would give back X itself.
+
+        It takes longer than many a guess and partial_fit. False: it may have to say what is wrong.
+        """
+        return (
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and X.dtype in (np.float64, np.float32)
+            and X.shape[0] > 0
+            and X.shape[1] == self.__dict__.get("n_features_in_")
+            and "feature_names_in_" not in self.__dict__
+            and is_finite(X)
+        )
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
+        """Return X and encoded y, checked by scikit-learn where there is anything to check."""
+        if incremental and not reset and not self.warm_start and self._is_valid(X):
+            alike = type(y) is np.ndarray and y.shape == X.shape[:1]
+            encoded = self._encoded_if_valid(y) if alike else None
+            if encoded is not None:
+                return X, encoded
+        checked: tuple[Any, Array] = super()._validate_input(X, y, incremental, reset)
+        return checked
+
+    def _encoded_if_valid(self, y: Array) -> Array | None:
+        """Return targets (n,) of a partial_fit encoded, or None: scikit-learn looks at them."""
+        raise NotImplementedError  # the estimators know
+
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> Array:
         """Return what the last layer gives: probabilities, or the response."""
-        if check_input:
+        if check_input and not self._is_valid(X):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         with own_threads(self.n_threads):
             outputs = self._network().outputs(X)
+        # Float64 rows give float64 guesses, as those of matrix products, by float32 weights too.
+        outputs = outputs.astype(np.result_type(X.dtype, outputs.dtype), copy=False)
         OUTPUT_ACTIVATIONS[self.out_activation_](outputs)
         return outputs
