@@ -8,7 +8,8 @@ Inputs are float64 (scikit-learn's habit) unless --float32, standardised, or sca
 images; large data are fitted for a fixed number of epochs, as the table says.
 
 `grid` is a GridSearchCV on digits: 24 candidates, 3 folds, in as many processes as --threads says,
-each with one thread.
+each with one thread; and in as many threads of one process. `small` times single calls on few rows
+of digits.
 
     python bench/estimators.py [--rows digits diabetes ...] [--networks default wide] [--seeds 5]
         [--threads 2] [--float32]
@@ -38,6 +39,7 @@ from sklearn.utils.parallel import Parallel, delayed
 import culpa
 import culpa.sklearn
 from culpa.bench.machine import describe, headline, limit_threads, settle
+from turns import take_turns
 
 Array = NDArray[Any]
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -148,39 +150,66 @@ def measure(name: str, network: str, seeds: int, dtype: str) -> None:
     )
 
 
-def search(seeds: int, jobs: int) -> None:
-    """Time a grid search, and print a line of the table."""
+def search(seeds: int, jobs: int, backend: str) -> None:
+    """Time a grid search in processes or threads, and print a line of the table."""
     X, y, X_test, y_test = images("digits")(0)
     os.environ.pop("CULPA_NUM_THREADS", None)  # so that joblib's limit counts in the processes
     warm = delayed(fit)("culpa", ROWS["diabetes"], ROWS["diabetes"].load(0), {})
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
+    processes = backend == "loky"
+    limits = {"inner_max_num_threads": 1} if processes else {}
+    own = {} if processes else {"culpa": {"n_threads": 1}}  # threads share one set of limits
+    with joblib.parallel_config(backend, **limits):
         Parallel(n_jobs=jobs)(warm for _ in range(2 * jobs))  # now the processes are there
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     scores: dict[str, list[float]] = {side: [] for side in SIDES}
     for seed in range(seeds):
         for side in list(SIDES) if seed % 2 == 0 else reversed(SIDES):
-            estimator = SIDES[side].MLPClassifier(random_state=seed, max_iter=50)
+            options = {"random_state": seed, "max_iter": 50, **own.get(side, {})}
+            estimator = SIDES[side].MLPClassifier(**options)
             grid = GridSearchCV(estimator, GRID, cv=3, n_jobs=jobs)
             settle()
             began = time.perf_counter()
-            with joblib.parallel_config("loky", inner_max_num_threads=1):
+            with joblib.parallel_config(backend, **limits):
                 grid.fit(X, y)
             seconds[side].append(time.perf_counter() - began)
             scores[side].append(grid.score(X_test, y_test))
     ours, theirs = (np.array(seconds[side]) for side in SIDES)
     print(
-        f"| grid of 24 on digits | max_iter 50 | | {np.median(theirs):.2f} s "
-        f"| {np.median(ours):.2f} s | {np.median(theirs / ours):.1f}x "
+        f"| grid of 24 on digits, {'processes' if processes else 'threads'} | max_iter 50 | "
+        f"| {np.median(theirs):.2f} s | {np.median(ours):.2f} s | {np.median(theirs / ours):.1f}x "
         f"| {np.mean(scores['scikit-learn']):.4f} ± {np.std(scores['scikit-learn']):.4f} "
         f"| {np.mean(scores['culpa']):.4f} ± {np.std(scores['culpa']):.4f} |",
         flush=True,
     )
 
 
+def small_calls(rounds: int = 15) -> None:
+    """Time single calls on few rows, and print a line of the table for each."""
+    X, y, _, _ = images("digits")(0)
+    calls: dict[str, dict[str, Callable[[], Any]]] = {}
+    for side, module in SIDES.items():
+        fitted = module.MLPClassifier(random_state=0, max_iter=5).fit(X, y)
+        stream = module.MLPClassifier(random_state=0)
+        stream.partial_fit(X[:32], y[:32], classes=np.unique(y))
+        calls.setdefault("predict, 1 row", {})[side] = lambda one=fitted: one.predict(X[:1])
+        calls.setdefault("partial_fit, 32 rows", {})[side] = lambda one=stream: one.partial_fit(
+            X[:32], y[:32]
+        )
+    for name, sides in calls.items():
+        times = take_turns(sides, rounds, 0.05)
+        ours, theirs = (np.array(times[side]) for side in SIDES)
+        print(
+            f"| {name} | default | | {np.median(theirs) * 1e6:.0f} us "
+            f"| {np.median(ours) * 1e6:.0f} us | {np.median(theirs / ours):.1f}x | | |",
+            flush=True,
+        )
+
+
 def main() -> None:
     """Measure and print."""
+    names = [*ROWS, "grid", "small"]
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", nargs="+", choices=[*ROWS, "grid"], default=[*ROWS, "grid"])
+    parser.add_argument("--rows", nargs="+", choices=names, default=names)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
@@ -198,7 +227,11 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for name in arguments.rows:
         if name == "grid":
-            search(arguments.seeds, arguments.threads)
+            for backend in ("loky", "threading"):
+                search(arguments.seeds, arguments.threads, backend)
+            continue
+        if name == "small":
+            small_calls()
             continue
         for network in arguments.networks:
             try:

@@ -9,12 +9,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <memory>
 #include <mutex>
 
+#include "share.h"
 #include "walk.h"
 
 namespace culpa {
@@ -260,9 +260,9 @@ void rank_scores(const T *sum, Range trains, std::size_t row, std::size_t count,
 }
 
 // Training examples [begin, end) against all tests of the block.
-template <class T, class Poll>
+template <class T>
 std::size_t compare(const InfluenceJob<T> &job, Tests<T> &tests, Range trains, Space<T> &space,
-                    const InfluenceOut<T> &out, Poll poll) {
+                    const InfluenceOut<T> &out, Poll &poll) {
   const auto panel = active<T>().panel;
   const std::size_t bad = walk(job, job.train, trains, space);
   const std::size_t count = tests.rows.end - tests.rows.begin, across = panels(count, panel);
@@ -319,32 +319,12 @@ InfluenceResult influence(const InfluenceJob<T> &job, const InfluenceOut<T> &out
   Tests<T> tests(job, tests_at_once, out.top);
 
   std::atomic<std::size_t> bad_train{no_row}, bad_test{no_row};
-  std::atomic<bool> stop{false};
-  // each(block, space, poll) for all blocks, in any order.
-  const auto share_out = [&](std::size_t count, auto each) {
-    std::atomic<std::size_t> next{0};
-    run(plan.threads, [&](const Crew &crew) {
-      auto polled = std::chrono::steady_clock::now();
-      const auto poll = [&] { // whether to go on
-        const auto now = std::chrono::steady_clock::now();
-        if (crew.index == 0 && interrupt.requested &&
-            now - polled > std::chrono::milliseconds(50)) {
-          polled = now;
-          if (interrupt.requested(interrupt.context))
-            stop.store(true);
-        }
-        return !stop.load();
-      };
-      for (std::size_t i = 0; (i = next.fetch_add(1)) < count && poll();)
-        each(i, spaces[crew.index], poll);
-    });
-  };
-
-  for (std::size_t first = 0; first < n_test && !stop.load(); first += tests_at_once) {
+  bool going = true;
+  for (std::size_t first = 0; first < n_test && going; first += tests_at_once) {
     tests.rows = {first, std::min(first + tests_at_once, n_test)};
     const std::size_t count = tests.rows.end - first;
-    share_out((count + test_rows - 1) / test_rows, [&](std::size_t i, Space<T> &space, auto) {
-      const Range mine{i * test_rows, std::min((i + 1) * test_rows, count)};
+    const auto pack = [&](Range mine, std::size_t thread, Poll &) {
+      Space<T> &space = spaces[thread];
       report(bad_test, walk(job, job.test, {first + mine.begin, first + mine.end}, space));
       for (std::size_t m = 0; m < job.models.size(); ++m)
         for (std::size_t l = 0; l < space.walks[m].delta.size(); ++l) {
@@ -352,12 +332,13 @@ InfluenceResult influence(const InfluenceJob<T> &job, const InfluenceOut<T> &out
           pack_rows(space.walks[m].hidden[l], rows, mine.begin, tests.packed[m].hidden[l]);
           pack_rows(space.walks[m].delta[l], rows, mine.begin, tests.packed[m].delta[l]);
         }
-    });
-    share_out(blocks, [&](std::size_t i, Space<T> &space, auto poll) {
-      const Range mine{i * train_rows, std::min((i + 1) * train_rows, n_train)};
-      report(bad_train, compare(job, tests, mine, space, out, poll));
-    });
-    for (std::size_t j = 0; out.top && !stop.load() && j < count; ++j) {
+    };
+    const auto stream = [&](Range mine, std::size_t thread, Poll &poll) {
+      report(bad_train, compare(job, tests, mine, spaces[thread], out, poll));
+    };
+    going = share_out(plan.threads, count, test_rows, interrupt, pack) &&
+            share_out(plan.threads, n_train, train_rows, interrupt, stream);
+    for (std::size_t j = 0; out.top && going && j < count; ++j) {
       const std::size_t at = (first + j) * out.top;
       tests.highest.give(j, out.highest + at, out.highest_scores + at);
       tests.lowest.give(j, out.lowest + at, out.lowest_scores + at);

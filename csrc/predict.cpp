@@ -2,10 +2,10 @@
 // threads one after the other; two buffers take turns as input and output of a layer.
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <vector>
 
 #include "blame.h"
+#include "share.h"
 
 namespace culpa {
 
@@ -129,21 +129,9 @@ std::size_t predict(const Model<T> &model, const Examples &examples, std::size_t
     if (sparse)
       spaces.back().entries.reserve(entries, 1);
   }
-  std::atomic<std::size_t> next{0}, bad{no_row};
-  std::atomic<bool> stop{false};
-  run(plan.threads, [&](const Crew &crew) {
-    auto polled = std::chrono::steady_clock::now();
-    for (std::size_t i = 0; (i = next.fetch_add(1)) < blocks && !stop.load();) {
-      const Range mine{i * height, std::min((i + 1) * height, rows)};
-      const std::size_t row = predict_block(model, examples, mine, spaces[crew.index], out);
-      report(bad, row);
-      const auto now = std::chrono::steady_clock::now();
-      if (crew.index == 0 && interrupt.requested && now - polled > std::chrono::milliseconds(50)) {
-        polled = now;
-        if (interrupt.requested(interrupt.context))
-          stop.store(true);
-      }
-    }
+  std::atomic<std::size_t> bad{no_row};
+  share_out(plan.threads, rows, height, interrupt, [&](Range mine, std::size_t thread, Poll &) {
+    report(bad, predict_block(model, examples, mine, spaces[thread], out));
   });
   return bad.load();
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -16,9 +17,14 @@ import culpa
 import helpers
 from test_page import HOSTILE, hostile_page, read_data
 
-pytestmark = pytest.mark.skipif(
-    browser.CHROMIUM is None, reason="no chromium here; Debian has it as chromium"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        browser.CHROMIUM is None, reason="no chromium here; Debian has it as chromium"
+    ),
+    pytest.mark.skipif(
+        "CULPA_SANITIZED" in os.environ, reason="sanitizers: nothing of the core runs in a browser"
+    ),
+]
 
 
 def problem_page(

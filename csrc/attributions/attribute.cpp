@@ -252,20 +252,17 @@ AttributeResult attribute(const Model<T> &model, const AttributeJob &job,
   for (std::size_t i = 0; i < plan.threads; ++i)
     spaces.emplace_back(network, job, portion, !out.nodes.empty());
 
-  std::atomic<std::size_t> next{0}, bad_x{no_row}, bad_baseline{no_row};
-  std::atomic<bool> stop{false};
-  run(plan.threads, [&](const Crew &crew) {
-    Poll poll(crew.index == 0, interrupt, stop);
-    for (std::size_t i = 0; (i = next.fetch_add(1)) < blocks && poll();) {
-      const Range mine{i * portion.height, std::min((i + 1) * portion.height, rows)};
-      const AttributeResult bad = attribute_block(model, job, mine, first_weights.data(), portion,
-                                                  spaces[crew.index], out, poll);
-      report(bad_x, bad.x_row);
-      report(bad_baseline, bad.baseline_row);
-    }
-  });
+  std::atomic<std::size_t> bad_x{no_row}, bad_baseline{no_row};
+  const bool finished = share_out(plan.threads, rows, portion.height, interrupt,
+                                  [&](Range mine, std::size_t thread, Poll &poll) {
+                                    const AttributeResult bad =
+                                        attribute_block(model, job, mine, first_weights.data(),
+                                                        portion, spaces[thread], out, poll);
+                                    report(bad_x, bad.x_row);
+                                    report(bad_baseline, bad.baseline_row);
+                                  });
   const AttributeResult bad{bad_x.load(), bad_baseline.load()};
-  const bool all = !stop.load() && bad.x_row == no_row && bad.baseline_row == no_row;
+  const bool all = finished && bad.x_row == no_row && bad.baseline_row == no_row;
   for (std::size_t i = 0; i < rows && all && !means.empty(); ++i) // else some have no target yet
     out.baseline_outputs[i] = static_cast<T>(means[static_cast<std::size_t>(out.targets[i])]);
   return bad;

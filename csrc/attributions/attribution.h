@@ -13,6 +13,7 @@
 
 #include "attribute.h"
 #include "random.h"
+#include "share.h"
 #include "walk.h"
 
 namespace culpa {
@@ -58,29 +59,6 @@ template <class T> struct AttributeSpace {
   Buffer<double> points;         // expected: (pairs)
   Buffer<T> noise;               // smooth: (together, inputs), row-major
   Buffer<T> deviation;           // smooth: (inputs), of the scaled inputs
-};
-
-// Whether to go on: the caller's thread asks for signals now and then.
-class Poll {
-public:
-  Poll(bool asks, Interrupt interrupt, std::atomic<bool> &stop)
-      : asks_(asks && interrupt.requested), interrupt_(interrupt), stop_(stop) {}
-
-  bool operator()() {
-    const auto now = std::chrono::steady_clock::now();
-    if (asks_ && now - polled_ > std::chrono::milliseconds(50)) {
-      polled_ = now;
-      if (interrupt_.requested(interrupt_.context))
-        stop_.store(true);
-    }
-    return !stop_.load();
-  }
-
-private:
-  bool asks_;
-  Interrupt interrupt_;
-  std::atomic<bool> &stop_;
-  std::chrono::steady_clock::time_point polled_ = std::chrono::steady_clock::now();
 };
 
 template <class T> T at(Matrix<T> matrix, std::size_t row, std::size_t column) {
