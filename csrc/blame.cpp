@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cmath>
 
+#include "share.h"
+
 namespace culpa {
 
 using kernels::active;
@@ -65,6 +67,7 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
   LossSums sums;
   std::atomic<std::size_t> bad_row{no_row};
   bool stop = false;
+  Signals signals(interrupt);
   run(plan.threads, [&](const Crew &crew) {
     for (std::size_t begin = 0; begin < rows; begin += height) {
       const Block block{examples, {begin, std::min(begin + height, rows)}, nullptr};
@@ -90,7 +93,7 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
       }
       if (out.gradient)
         weigh(space, block, crew);
-      if (crew.index == 0 && interrupt.requested && interrupt.requested(interrupt.context))
+      if (crew.index == 0 && signals())
         stop = true;
       crew.wait();
       if (crew.index == 0)

@@ -11,27 +11,40 @@
 
 namespace culpa {
 
-// Whether to go on: the caller's thread asks for signals now and then.
-class Poll {
+// Whether somebody wants to stop. Asks 50 ms after the last time, not sooner: it may take the GIL.
+class Signals {
 public:
-  Poll(bool asks, Interrupt interrupt, std::atomic<bool> &stop)
-      : asks_(asks && interrupt.requested), interrupt_(interrupt), stop_(stop) {}
+  explicit Signals(Interrupt interrupt) : interrupt_(interrupt) {}
 
   bool operator()() {
     const auto now = std::chrono::steady_clock::now();
-    if (asks_ && now - polled_ > std::chrono::milliseconds(50)) {
-      polled_ = now;
-      if (interrupt_.requested(interrupt_.context))
-        stop_.store(true);
-    }
+    if (!interrupt_.requested || now - asked_ < std::chrono::milliseconds(50))
+      return false;
+    asked_ = now;
+    return interrupt_.requested(interrupt_.context);
+  }
+
+private:
+  Interrupt interrupt_;
+  std::chrono::steady_clock::time_point asked_ = std::chrono::steady_clock::now();
+};
+
+// Whether to go on, among several threads: that of the caller asks.
+class Poll {
+public:
+  Poll(bool asks, Interrupt interrupt, std::atomic<bool> &stop)
+      : asks_(asks), signals_(interrupt), stop_(stop) {}
+
+  bool operator()() {
+    if (asks_ && signals_())
+      stop_.store(true);
     return !stop_.load();
   }
 
 private:
   bool asks_;
-  Interrupt interrupt_;
+  Signals signals_;
   std::atomic<bool> &stop_;
-  std::chrono::steady_clock::time_point polled_ = std::chrono::steady_clock::now();
 };
 
 // each(rows, thread, poll) for every block of `height` rows, in any order; long ones may poll, too.

@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "share.h"
+
 namespace culpa {
 
 namespace {
@@ -17,7 +19,6 @@ double since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-constexpr double poll_seconds = 0.05;
 // Steps of fewer operations end soon enough by themselves.
 constexpr double long_step = 1e8;
 
@@ -33,21 +34,6 @@ struct Shared {
     return finite.load(std::memory_order_relaxed) &&
            bad_row.load(std::memory_order_relaxed) == no_row && !stop_now;
   }
-};
-
-class Poll {
-public:
-  explicit Poll(Interrupt interrupt) : interrupt_(interrupt) {}
-  bool operator()() {
-    if (!interrupt_.requested || since(last_) < poll_seconds)
-      return false;
-    last_ = Clock::now();
-    return interrupt_.requested(interrupt_.context);
-  }
-
-private:
-  Interrupt interrupt_;
-  Clock::time_point last_ = Clock::now();
 };
 
 // This thread's units: a stretch of the list with its part of the work. The cut moves with the
@@ -89,7 +75,7 @@ double sum(const Buffer<double> &values) {
 template <class T, class Finish>
 bool walk_batch(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
                 const TrainJob &job, Range positions, Draw draw, const Crew &crew,
-                Schedule schedule, Range units, Shared &shared, LossSums &sums, Poll *poll,
+                Schedule schedule, Range units, Shared &shared, LossSums &sums, Signals *poll,
                 bool clips, double example_clip, Finish finish) {
   // In a piece of its own the gradient never leaves the caches, unless it must wait.
   const Examples &examples = job.examples;
@@ -167,7 +153,7 @@ double clip_factor(double norm, double most) { return std::min(1.0, most / (norm
 // All steps of a job, on every thread of a crew; `result` is written by thread 0.
 template <class T>
 void train_steps(Model<T> &model, const TrainJob &job, Crew crew, Schedule schedule, Shared &shared,
-                 Poll *poll, TrainResult &result) {
+                 Signals *poll, TrainResult &result) {
   const Network &network = model.network;
   Workspace<T> &space = *model.space;
   const Range units = own_units(space.units, crew);
@@ -321,7 +307,7 @@ TrainResult train(Model<T> &model, const TrainJob &job, std::size_t threads, Int
   const Plan plan = make_plan(model.network, rows, Walk::train, threads, &job.examples.x);
   make_room(model, job, plan.threads);
   Shared shared;
-  Poll poll(interrupt);
+  Signals poll(interrupt);
   const bool polls = model.network.flops() * static_cast<double>(rows) > long_step;
   TrainResult result;
   run(plan.threads, [&](const Crew &crew) {
@@ -343,7 +329,7 @@ void train_side_by_side(const std::vector<Model<T> *> &models, const std::vector
   std::vector<Shared> shared(models.size());
   results.assign(models.size(), {});
   std::atomic<std::size_t> next{0};
-  Poll poll(interrupt);
+  Signals poll(interrupt);
   run(std::min(threads, models.size()), [&](const Crew &crew) {
     for (std::size_t i = 0; (i = next.fetch_add(1)) < models.size();) {
       train_steps(*models[i], jobs[i], Crew{}, Schedule::rows, shared[i],

@@ -201,9 +201,9 @@ std::vector<double> mean_outputs(const Model<T> &model, const Source &background
   std::vector<double> sums(outputs);
   PredictOut<T> out;
   out.logits = logits.data();
-  std::atomic<bool> stop{false};
-  Poll poll(true, interrupt, stop);
-  for (std::size_t begin = 0; begin < background.rows && poll(); begin += height) {
+  Signals signals(interrupt);
+  bool stop = false;
+  for (std::size_t begin = 0; begin < background.rows && !stop; begin += height) {
     Source some = background;
     some.rows = std::min(height, background.rows - begin);
     some.data = static_cast<const std::byte *>(background.data) +
@@ -215,10 +215,11 @@ std::vector<double> mean_outputs(const Model<T> &model, const Source &background
     }
     for (std::size_t i = 0; i < some.rows * outputs; ++i)
       sums[i % outputs] += static_cast<double>(logits[i]);
+    stop = signals();
   }
   for (double &sum : sums)
     sum /= static_cast<double>(background.rows);
-  if (stop.load())
+  if (stop)
     sums.clear();
   return sums;
 }

@@ -4,8 +4,6 @@
 // Rows of a block are laid out as [point][baseline][row of x], the last running fastest.
 #pragma once
 
-#include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
