@@ -54,15 +54,17 @@ void backward(const Network &network, const Parameters<T> &parameters, Workspace
     const bool masked = l > 0 && network.layers[l - 1].activation == Activation::relu &&
                         !space.slopes[l - 1].data; // relu's slope, while the tile is in registers
     // below (rows, inputs) = delta (rows, outputs) . weight^T
-    k.product({delta.data, delta.stride, weights, nullptr, below.data, below.stride, layer.outputs,
-               layer.inputs, masked ? kernels::End::masked : kernels::End::plain,
-               space.hidden[l].data},
-              rows, columns);
+    by_stretches(crew, rows, [&](Range some) {
+      k.product({delta.data, delta.stride, weights, nullptr, below.data, below.stride,
+                 layer.outputs, layer.inputs, masked ? kernels::End::masked : kernels::End::plain,
+                 space.hidden[l].data},
+                some, columns);
+      if (l > 0 && !masked)
+        through_activation(network.layers[l - 1], space.hidden[l], space.slopes[l - 1], below,
+                           some, columns);
+    });
     if (l == 0)
       break;
-    if (!masked)
-      through_activation(network.layers[l - 1], space.hidden[l], space.slopes[l - 1], below, rows,
-                         columns);
   }
 }
 

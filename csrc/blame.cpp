@@ -66,9 +66,11 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
   const auto scale = static_cast<T>(weights > 0 ? 1 / weights : 0);
   LossSums sums;
   std::atomic<std::size_t> bad_row{no_row};
+  Poll poll(interrupt);
   bool stop = false;
-  Signals signals(interrupt);
-  run(plan.threads, [&](const Crew &crew) {
+  run(plan.threads, [&](Crew crew) {
+    crew.poll = &poll;
+    crew.asks = crew.index == 0;
     for (std::size_t begin = 0; begin < rows; begin += height) {
       const Block block{examples, {begin, std::min(begin + height, rows)}, nullptr};
       forward(network, model.parameters, space, block, crew, plan.schedule, bad_row);
@@ -93,9 +95,10 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
       }
       if (out.gradient)
         weigh(space, block, crew);
-      if (crew.index == 0 && signals())
+      if (!crew.going() && crew.index == 0)
         stop = true;
       crew.wait();
+      const bool ends = stop;
       if (crew.index == 0)
         add_up(examples, space, block.positions, sums);
       if (out.gradient && sparse) {
@@ -104,11 +107,10 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
       }
       if (out.gradient) {
         const Range units = crew.share({0, space.units.size()});
-        for (std::size_t u = units.begin; u < units.end; ++u)
+        for (std::size_t u = units.begin; u < units.end && crew.going(); ++u)
           sum_gradient(space, block.rows(), space.units[u], space.gradient.data(),
                        place_in_flat(network, space.units[u]), begin > 0);
       }
-      const bool ends = stop;
       crew.wait();
       if (ends)
         break;
@@ -120,7 +122,7 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
     }
   });
   sums.row = bad_row.load();
-  sums.interrupted = stop;
+  sums.interrupted = poll.stopped();
   return sums;
 }
 

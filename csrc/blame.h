@@ -30,9 +30,13 @@ template <class T> struct PredictOut {
   double *losses = nullptr, *scores = nullptr;
 };
 
-// Gives the first row found that holds NaN or infinity, or no_row.
+struct PredictResult {
+  std::size_t row = no_row; // the first found that holds NaN or infinity
+  bool stopped = false;
+};
+
 template <class T>
-std::size_t predict(const Model<T> &model, const Examples &examples, std::size_t rows,
+PredictResult predict(const Model<T> &model, const Examples &examples, std::size_t rows,
                     const PredictOut<T> &out, std::size_t threads, Interrupt interrupt);
 
 // The first row of a source with a value that is not finite once converted to T and scaled, or

@@ -244,13 +244,17 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
     const bool by_rows = schedule == Schedule::rows;
     if (!by_rows)
       crew.wait();
-    forward_layer(parameters, layer, l, space.hidden[l], space.hidden[l + 1], space.slopes[l].data,
-                  by_rows ? mine : Range{0, block.rows()},
-                  by_rows ? Range{0, across} : crew.share({0, across}), block.dropout,
-                  l == 0 && space.sparse ? &space.entries : nullptr);
+    by_stretches(crew, by_rows ? mine : Range{0, block.rows()}, [&](Range rows) {
+      forward_layer(parameters, layer, l, space.hidden[l], space.hidden[l + 1],
+                    space.slopes[l].data, rows,
+                    by_rows ? Range{0, across} : crew.share({0, across}), block.dropout,
+                    l == 0 && space.sparse ? &space.entries : nullptr);
+    });
   }
   if (schedule == Schedule::columns)
     crew.wait();
+  if (!crew.going())
+    return true;
 
   crew.enter(Phase::loss);
   const Matrix<T> outputs = space.hidden.back();

@@ -174,13 +174,13 @@ template <class T> struct Space {
 // Examples [begin, end) through all models; gives a row that is not finite, or no_row.
 template <class T>
 std::size_t walk(const InfluenceJob<T> &job, const Examples &examples, Range positions,
-                 Space<T> &space) {
+                 Space<T> &space, const Crew &crew) {
   std::atomic<std::size_t> bad{no_row};
   const Block block{examples, positions, nullptr};
   for (std::size_t m = 0; m < job.models.size(); ++m) {
     const Model<T> &model = *job.models[m];
-    forward(model.network, model.parameters, space.walks[m], block, Crew{}, Schedule::rows, bad);
-    backward(model.network, model.parameters, space.walks[m], block, Crew{}, Schedule::rows);
+    forward(model.network, model.parameters, space.walks[m], block, crew, Schedule::rows, bad);
+    backward(model.network, model.parameters, space.walks[m], block, crew, Schedule::rows);
   }
   return bad.load();
 }
@@ -262,11 +262,11 @@ void rank_scores(const T *sum, Range trains, std::size_t row, std::size_t count,
 // Training examples [begin, end) against all tests of the block.
 template <class T>
 std::size_t compare(const InfluenceJob<T> &job, Tests<T> &tests, Range trains, Space<T> &space,
-                    const InfluenceOut<T> &out, Poll &poll) {
+                    const InfluenceOut<T> &out, const Crew &crew) {
   const auto panel = active<T>().panel;
-  const std::size_t bad = walk(job, job.train, trains, space);
+  const std::size_t bad = walk(job, job.train, trains, space, crew);
   const std::size_t count = tests.rows.end - tests.rows.begin, across = panels(count, panel);
-  for (std::size_t p = 0; p < across && poll(); p += tile_panels) {
+  for (std::size_t p = 0; p < across && crew.going(); p += tile_panels) {
     const Range some{p, std::min(p + tile_panels, across)};
     score_tile(job, tests, some, trains.end - trains.begin, space);
     for (std::size_t q = some.begin; q < some.end; ++q) {
@@ -323,9 +323,9 @@ InfluenceResult influence(const InfluenceJob<T> &job, const InfluenceOut<T> &out
   for (std::size_t first = 0; first < n_test && going; first += tests_at_once) {
     tests.rows = {first, std::min(first + tests_at_once, n_test)};
     const std::size_t count = tests.rows.end - first;
-    const auto pack = [&](Range mine, std::size_t thread, Poll &) {
+    const auto pack = [&](Range mine, std::size_t thread, const Crew &crew) {
       Space<T> &space = spaces[thread];
-      report(bad_test, walk(job, job.test, {first + mine.begin, first + mine.end}, space));
+      report(bad_test, walk(job, job.test, {first + mine.begin, first + mine.end}, space, crew));
       for (std::size_t m = 0; m < job.models.size(); ++m)
         for (std::size_t l = 0; l < space.walks[m].delta.size(); ++l) {
           const std::size_t rows = mine.end - mine.begin;
@@ -333,8 +333,8 @@ InfluenceResult influence(const InfluenceJob<T> &job, const InfluenceOut<T> &out
           pack_rows(space.walks[m].delta[l], rows, mine.begin, tests.packed[m].delta[l]);
         }
     };
-    const auto stream = [&](Range mine, std::size_t thread, Poll &poll) {
-      report(bad_train, compare(job, tests, mine, spaces[thread], out, poll));
+    const auto stream = [&](Range mine, std::size_t thread, const Crew &crew) {
+      report(bad_train, compare(job, tests, mine, spaces[thread], out, crew));
     };
     going = share_out(plan.threads, count, test_rows, interrupt, pack) &&
             share_out(plan.threads, n_train, train_rows, interrupt, stream);

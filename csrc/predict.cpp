@@ -43,7 +43,7 @@ template <class T> struct PredictSpace {
 
 template <class T>
 std::size_t predict_block(const Model<T> &model, const Examples &examples, Range rows,
-                          PredictSpace<T> &space, const PredictOut<T> &out) {
+                          PredictSpace<T> &space, const PredictOut<T> &out, const Crew &crew) {
   const Network &network = model.network;
   const auto &k = active<T>();
   const auto panel = k.panel;
@@ -55,6 +55,8 @@ std::size_t predict_block(const Model<T> &model, const Examples &examples, Range
       sparse ? gather_entries(examples, rows, scale, space.entries, Crew{})
              : gather(examples.x, examples, rows, rows.begin, scale, x, space.row_buffer);
   for (std::size_t l = 0; l < network.layers.size(); ++l) {
+    if (!crew.going())
+      return no_row;
     const Layer &layer = network.layers[l];
     const Matrix<T> h{space.buffers[(l + 1) % 2], space.stride, layer.outputs};
     forward_layer<T>(model.parameters, layer, l, x, h, nullptr, {0, count},
@@ -111,10 +113,10 @@ std::size_t predict_block(const Model<T> &model, const Examples &examples, Range
 } // namespace
 
 template <class T>
-std::size_t predict(const Model<T> &model, const Examples &examples, std::size_t rows,
+PredictResult predict(const Model<T> &model, const Examples &examples, std::size_t rows,
                     const PredictOut<T> &out, std::size_t threads, Interrupt interrupt) {
   if (rows == 0)
-    return no_row;
+    return {};
   const std::size_t height = std::min(rows, block_rows);
   const std::size_t blocks = (rows + height - 1) / height;
   Plan plan;
@@ -130,10 +132,12 @@ std::size_t predict(const Model<T> &model, const Examples &examples, std::size_t
       spaces.back().entries.reserve(entries, 1);
   }
   std::atomic<std::size_t> bad{no_row};
-  share_out(plan.threads, rows, height, interrupt, [&](Range mine, std::size_t thread, Poll &) {
-    report(bad, predict_block(model, examples, mine, spaces[thread], out));
-  });
-  return bad.load();
+  const bool finished = share_out(plan.threads, rows, height, interrupt,
+                                  [&](Range mine, std::size_t thread, const Crew &crew) {
+                                    report(bad, predict_block(model, examples, mine, spaces[thread],
+                                                              out, crew));
+                                  });
+  return {bad.load(), !finished};
 }
 
 template <class T>
@@ -162,8 +166,8 @@ std::size_t find_not_finite(const Source &source, double scale, std::size_t thre
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \
-  template std::size_t predict(const Model<T> &, const Examples &, std::size_t,                    \
-                               const PredictOut<T> &, std::size_t, Interrupt);                     \
+  template PredictResult predict(const Model<T> &, const Examples &, std::size_t,                  \
+                                 const PredictOut<T> &, std::size_t, Interrupt);                   \
   template std::size_t find_not_finite<T>(const Source &, double, std::size_t);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)

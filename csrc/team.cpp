@@ -4,7 +4,6 @@
 #include <array>
 #include <chrono>
 #include <deque>
-#include <mutex>
 #include <new>
 #include <thread>
 #include <utility>
@@ -86,16 +85,19 @@ public:
       Worker &worker = workers_[i - 1];
       worker.work = work;
       worker.context = context;
-      worker.crew = {i, threads, &barrier, nullptr};
+      worker.crew = {i, threads, &barrier};
       worker.calls.fetch_add(1, std::memory_order_release);
       worker.calls.notify_one();
     }
-    work(context, {0, threads, &barrier, nullptr});
-    for (std::uint32_t left = 0; (left = pending_.load(std::memory_order_acquire)) != 0;)
+    const std::uint32_t born = fork_count();
+    work(context, {0, threads, &barrier});
+    for (std::uint32_t left = 0;
+         (left = pending_.load(std::memory_order_acquire)) != 0 && born == fork_count();)
       wait_while(pending_, left);
   }
 
-  std::mutex busy;
+  // Not a mutex: a signal handler inside of run() may ask again on the same thread.
+  std::atomic<bool> busy{false};
 
 private:
   // Starts the threads that are missing; false where the system refuses one.
@@ -133,6 +135,7 @@ private:
 // Never destroyed: its threads sleep until the process ends.
 std::atomic<Team *> the_team{nullptr};
 std::atomic<std::uint32_t> forks{0};
+std::atomic_flag latched;
 std::atomic<std::size_t> thread_count{1};
 thread_local std::size_t own_count = 0; // of calls from this thread; 0: as all others
 
@@ -150,6 +153,8 @@ Team &team() {
 } // namespace
 
 void Barrier::wait() {
+  if (forks_ != fork_count())
+    return;
   const std::uint32_t generation = generation_.load(std::memory_order_acquire);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
     arrived_.store(0, std::memory_order_relaxed);
@@ -172,9 +177,11 @@ void run_on_team(std::size_t threads, Work work, void *context) {
   const FlushDenormals flush;
   if (threads > 1) {
     Team &crowd = team();
-    const std::unique_lock<std::mutex> lock(crowd.busy, std::try_to_lock);
-    if (lock.owns_lock())
-      return crowd.run(threads, work, context);
+    if (!crowd.busy.exchange(true, std::memory_order_acquire)) {
+      crowd.run(threads, work, context);
+      crowd.busy.store(false, std::memory_order_release);
+      return;
+    }
   }
   work(context, Crew{});
 }
@@ -182,22 +189,22 @@ void run_on_team(std::size_t threads, Work work, void *context) {
 void watch_forks() {
 #if !defined(_WIN32)
   // After a fork only the calling thread lives on: the child forgets the team, busy or not, and
-  // builds its own at the next use; locks that other threads held are made anew.
+  // builds its own at the next use.
   pthread_atfork(nullptr, nullptr, [] {
     the_team.store(nullptr, std::memory_order_release);
+    latched.clear();
     forks.fetch_add(1, std::memory_order_relaxed);
   });
 #endif
 }
 
-void Guard::after_fork() {
-  const std::uint32_t now = forks.load(std::memory_order_relaxed);
-  if (seen_.load(std::memory_order_relaxed) == now)
-    return;
-  new (&gate_) std::mutex; // the old ones may be locked by threads that no longer exist
-  new (&readers_) std::shared_mutex;
-  seen_.store(now, std::memory_order_relaxed);
+std::uint32_t fork_count() { return forks.load(std::memory_order_relaxed); }
+
+ForkLatch::ForkLatch() {
+  while (latched.test_and_set(std::memory_order_acquire))
+    pause();
 }
+ForkLatch::~ForkLatch() { latched.clear(std::memory_order_release); }
 
 CallersFloatMode::CallersFloatMode() {
 #if defined(__x86_64__)

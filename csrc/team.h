@@ -7,13 +7,26 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
-#include <shared_mutex>
 #include <utility>
 
+#include "interrupt.h"
 #include "view.h"
 
 namespace culpa {
+
+// Forks that this process has come out of. A signal handler may fork in the middle of a call, and
+// return from it in the child: there the call has lost its other threads. Nothing waits for them,
+// and the call is made again, or goes on from its last finished step.
+std::uint32_t fork_count();
+
+// Held for moments, to make locks anew after a fork.
+class ForkLatch {
+public:
+  ForkLatch();
+  ~ForkLatch();
+  ForkLatch(const ForkLatch &) = delete;
+  ForkLatch &operator=(const ForkLatch &) = delete;
+};
 
 // Threads wait for each other: spinning for some microseconds, then asleep.
 class Barrier {
@@ -22,6 +35,7 @@ public:
   void wait();
 
 private:
+  std::uint32_t forks_ = fork_count();
   alignas(64) std::atomic<std::uint32_t> arrived_{0};
   alignas(64) std::atomic<std::uint32_t> generation_{0};
   std::uint32_t threads_;
@@ -58,6 +72,8 @@ struct Crew {
   std::size_t index = 0, size = 1;
   Barrier *barrier = nullptr;
   PhaseClock *clock = nullptr; // nullptr: nobody wants to know
+  Poll *poll = nullptr;        // nullptr: the call is short
+  bool asks = false;           // for signals
 
   void wait() const {
     if (!barrier)
@@ -70,47 +86,15 @@ struct Crew {
     if (clock)
       clock->enter(phase);
   }
+  // Whether to go on. Only where no weight is being changed, for signal handlers may run.
+  bool going() const { return !poll || poll->going(asks); }
+  // This thread by itself, with blocks of its own.
+  Crew alone(Poll &own) const { return {0, 1, nullptr, nullptr, &own, index == 0}; }
   // This thread's part of a range.
   Range share(Range all) const {
     const std::size_t count = all.end - all.begin;
     return {all.begin + count * index / size, all.begin + count * (index + 1) / size};
   }
-};
-
-// A lock that many readers share and a writer holds alone. A writer that waits goes before readers
-// that come later, and a fork leaves it free in the child.
-class Guard {
-public:
-  void lock() {
-    after_fork();
-    gate_.lock(); // readers wait behind it
-    readers_.lock();
-  }
-  void unlock() {
-    readers_.unlock();
-    gate_.unlock();
-  }
-  void lock_shared() {
-    after_fork();
-    gate_.lock();
-    readers_.lock_shared();
-    gate_.unlock();
-  }
-  bool try_lock_shared() { // false also where one would only have to wait for the gate
-    after_fork();
-    if (!gate_.try_lock())
-      return false;
-    const bool locked = readers_.try_lock_shared();
-    gate_.unlock();
-    return locked;
-  }
-  void unlock_shared() { readers_.unlock_shared(); }
-
-private:
-  void after_fork();
-  std::mutex gate_;
-  std::shared_mutex readers_;
-  std::atomic<std::uint32_t> seen_{0};
 };
 
 // Once, when the library is loaded.

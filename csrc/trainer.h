@@ -6,6 +6,8 @@
 #include <memory>
 #include <vector>
 
+#include "guard.h"
+#include "interrupt.h"
 #include "network.h"
 #include "parameters.h"
 #include "team.h"
@@ -28,15 +30,10 @@ template <class T> struct Model {
   Optimizer optimizer;
   Moments<T> moments;
   bool has_moments = false;
-  std::uint64_t steps = 0; // batches seen: the counter of dropout
+  std::uint64_t steps = 0; // batches seen: the counter of dropout. Counted, as those of the
+                           // moments, with each step, for what reads a model between steps.
   std::unique_ptr<Workspace<T>> space;
   mutable Guard guard;
-};
-
-// Asks whether to stop, about every 50 ms and only on the caller's thread.
-struct Interrupt {
-  bool (*requested)(void *) = nullptr;
-  void *context = nullptr;
 };
 
 // DP-SGD (privacy.cpp). Each example's gradient is clipped to a norm, and the sum over the batch,
@@ -69,8 +66,7 @@ struct TrainJob {
 enum class Stop : int { finished, time, diverged, interrupted, not_finite };
 
 struct TrainResult {
-  std::size_t steps = 0;   // done
-  std::size_t updates = 0; // of the weights: steps whose batch had any weight, or private ones
+  std::size_t steps = 0; // done
   Stop stop = Stop::finished;
   std::size_t row = no_row; // not_finite: a row of the source that holds NaN or infinity
 };
@@ -79,8 +75,9 @@ struct TrainResult {
 template <class T>
 TrainResult train(Model<T> &model, const TrainJob &job, std::size_t threads, Interrupt interrupt);
 
-// Several models side by side on the team's threads, each on one thread; the same bits as one by
-// one. results[i] belongs to models[i].
+// Several models side by side on the team's threads, with the same bits as one by one. All do the
+// same number of steps: as many as the shortest job has, fewer where time is up (the first job's
+// `seconds` are for all) or something stops one of them. results[i] belongs to models[i].
 template <class T>
 void train_side_by_side(const std::vector<Model<T> *> &models, const std::vector<TrainJob> &jobs,
                         std::vector<TrainResult> &results, std::size_t threads,

@@ -2,6 +2,7 @@
 // fix (update.cpp). All are called by every thread of a crew, each for its part.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -45,6 +46,22 @@ struct Draw {
   std::size_t first_row = 0;
 };
 
+// f(stretch) for stretches of the rows, as long as the crew goes on: a long call is asked between
+// them. 504 rows are whole tiles of 14 and of 6. Gives whether all were worked on.
+template <class F> bool by_stretches(const Crew &crew, Range rows, F f) {
+  if (!crew.poll) {
+    f(rows);
+    return true;
+  }
+  constexpr std::size_t stretch = 504;
+  for (std::size_t begin = rows.begin; begin < rows.end; begin += stretch) {
+    if (!crew.going())
+      return false;
+    f(Range{begin, std::min(begin + stretch, rows.end)});
+  }
+  return true;
+}
+
 // One block: positions [begin, end) of the examples' order.
 struct Block {
   const Examples &examples;
@@ -82,6 +99,7 @@ void forward_layer(const Parameters<T> &parameters, const Layer &layer, std::siz
 
 // Guess: inputs, every layer, the loss and its derivative, for this thread's rows. Gives false
 // where a loss is not finite; `bad_row` receives a row of the source that holds NaN or infinity.
+// Where the crew stops, what it leaves is worth nothing.
 template <class T>
 bool forward(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
              const Block &block, const Crew &crew, Schedule schedule,

@@ -96,7 +96,7 @@ Baselines<T> take_baselines(const Network &network, const AttributeJob &job,
 template <class T>
 std::size_t walk_baselines(const Model<T> &model, const AttributeJob &job, Range rows,
                            const T *first_weights, const Portion &portion, AttributeSpace<T> &space,
-                           const AttributeOut<T> &out, Poll &poll) {
+                           const AttributeOut<T> &out, const Crew &crew) {
   const std::size_t count = rows.end - rows.begin, total = baselines_per_row(job);
   const bool set = job.background.data != nullptr;
   const std::int64_t *targets = out.targets + rows.begin;
@@ -104,7 +104,7 @@ std::size_t walk_baselines(const Model<T> &model, const AttributeJob &job, Range
   std::fill_n(space.nodes.data(), space.nodes.size(), 0.0);
   if (job.method == Method::expected)
     start_draws(job, space, rows);
-  for (std::size_t first = 0; first < total && poll(); first += portion.tile) {
+  for (std::size_t first = 0; first < total && crew.going(); first += portion.tile) {
     const std::size_t tile = std::min(portion.tile, total - first);
     std::size_t bad = no_row;
     const Baselines<T> baselines =
@@ -130,7 +130,7 @@ std::size_t walk_baselines(const Model<T> &model, const AttributeJob &job, Range
       const Points points = job.method == Method::expected
                                 ? Points{space.points.data(), &whole, 1, true}
                                 : Points{job.points, job.weights, job.steps, false};
-      walk_paths(model, points, space, tile, count, targets, poll);
+      walk_paths(model, points, space, tile, count, targets, crew);
       delta = space.sum;
     }
     back_to_inputs(delta, first_weights, space.gradient, tile * count);
@@ -148,7 +148,7 @@ std::size_t walk_baselines(const Model<T> &model, const AttributeJob &job, Range
 template <class T>
 AttributeResult attribute_block(const Model<T> &model, const AttributeJob &job, Range rows,
                                 const T *first_weights, const Portion &portion,
-                                AttributeSpace<T> &space, const AttributeOut<T> &out, Poll &poll) {
+                                AttributeSpace<T> &space, const AttributeOut<T> &out, const Crew &crew) {
   const std::size_t count = rows.end - rows.begin;
   Workspace<T> &path = space.path;
   AttributeResult bad;
@@ -171,13 +171,13 @@ AttributeResult attribute_block(const Model<T> &model, const AttributeJob &job, 
   }
   choose_targets(job, outputs, rows, out);
   if (job.baseline.data || job.background.data) {
-    bad.baseline_row = walk_baselines(model, job, rows, first_weights, portion, space, out, poll);
+    bad.baseline_row = walk_baselines(model, job, rows, first_weights, portion, space, out, crew);
     return bad;
   }
   const std::int64_t *targets = out.targets + rows.begin;
   Matrix<T> delta = path.delta[0];
   if (job.method == Method::smooth) {
-    walk_around(model, job, space, rows, targets, poll);
+    walk_around(model, job, space, rows, targets, crew);
     delta = space.sum;
   } else {
     if (job.method == Method::lrp)
@@ -201,21 +201,23 @@ std::vector<double> mean_outputs(const Model<T> &model, const Source &background
   std::vector<double> sums(outputs);
   PredictOut<T> out;
   out.logits = logits.data();
-  Signals signals(interrupt);
   bool stop = false;
-  for (std::size_t begin = 0; begin < background.rows && !stop; begin += height) {
+  for (std::size_t begin = 0; begin < background.rows; begin += height) {
     Source some = background;
     some.rows = std::min(height, background.rows - begin);
     some.data = static_cast<const std::byte *>(background.data) +
                 static_cast<std::ptrdiff_t>(begin) * background.row_stride;
-    const std::size_t row = predict(model, Examples{some, {}}, some.rows, out, threads, {});
-    if (row != no_row) {
-      bad = begin + row;
+    const PredictResult done =
+        predict(model, Examples{some, {}}, some.rows, out, threads, interrupt);
+    stop = done.stopped;
+    if (stop)
+      break;
+    if (done.row != no_row) {
+      bad = begin + done.row;
       break;
     }
     for (std::size_t i = 0; i < some.rows * outputs; ++i)
       sums[i % outputs] += static_cast<double>(logits[i]);
-    stop = signals();
   }
   for (double &sum : sums)
     sum /= static_cast<double>(background.rows);
@@ -255,10 +257,10 @@ AttributeResult attribute(const Model<T> &model, const AttributeJob &job,
 
   std::atomic<std::size_t> bad_x{no_row}, bad_baseline{no_row};
   const bool finished = share_out(plan.threads, rows, portion.height, interrupt,
-                                  [&](Range mine, std::size_t thread, Poll &poll) {
+                                  [&](Range mine, std::size_t thread, const Crew &crew) {
                                     const AttributeResult bad =
                                         attribute_block(model, job, mine, first_weights.data(),
-                                                        portion, spaces[thread], out, poll);
+                                                        portion, spaces[thread], out, crew);
                                     report(bad_x, bad.x_row);
                                     report(bad_baseline, bad.baseline_row);
                                   });

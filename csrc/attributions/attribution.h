@@ -101,7 +101,7 @@ struct Points {
 // conductances to nodes where those are wanted.
 template <class T>
 void walk_paths(const Model<T> &model, const Points &points, AttributeSpace<T> &space,
-                std::size_t tile, std::size_t count, const std::int64_t *targets, Poll &poll);
+                std::size_t tile, std::size_t count, const std::int64_t *targets, const Crew &crew);
 
 // expected.cpp: starts the streams of a block's rows, and draws the next baselines and points.
 template <class T> void start_draws(const AttributeJob &job, AttributeSpace<T> &space, Range rows);
@@ -111,7 +111,7 @@ void draw(const AttributeJob &job, AttributeSpace<T> &space, std::size_t tile, s
 // smooth.cpp: sums the first layer's error signals over points around x, into sum.
 template <class T>
 void walk_around(const Model<T> &model, const AttributeJob &job, AttributeSpace<T> &space,
-                 Range rows, const std::int64_t *targets, Poll &poll);
+                 Range rows, const std::int64_t *targets, const Crew &crew);
 
 // deeplift.cpp: the slopes of the rescale rule for each pair, from the ends of their paths.
 template <class T>

@@ -95,7 +95,7 @@ void add_conductance(const Model<T> &model, const double *weights, std::size_t s
 
 template <class T>
 void walk_paths(const Model<T> &model, const Points &points, AttributeSpace<T> &space,
-                std::size_t tile, std::size_t count, const std::int64_t *targets, Poll &poll) {
+                std::size_t tile, std::size_t count, const std::int64_t *targets, const Crew &crew) {
   const auto panel = active<T>().panel;
   const Matrix<T> z = space.path.hidden[1], delta = space.path.delta[0];
   const std::size_t pairs = tile * count, n = pairs * panel;
@@ -103,7 +103,7 @@ void walk_paths(const Model<T> &model, const Points &points, AttributeSpace<T> &
   const std::size_t together = space.path.rows / pairs; // steps
   for (std::size_t p = 0; p < across; ++p)
     std::fill_n(space.sum.data + p * space.sum.stride, n, T(0));
-  for (std::size_t s = 0; s < points.steps && poll(); s += together) {
+  for (std::size_t s = 0; s < points.steps && crew.going(); s += together) {
     const std::size_t steps = std::min(together, points.steps - s);
     for (std::size_t p = 0; p < across; ++p)
       for (std::size_t i = 0; i < steps; ++i) {
@@ -141,7 +141,7 @@ void walk_paths(const Model<T> &model, const Points &points, AttributeSpace<T> &
   template void lay_paths(AttributeSpace<T> &, const Baselines<T> &, Matrix<T>, std::size_t,       \
                           std::size_t);                                                            \
   template void walk_paths(const Model<T> &, const Points &, AttributeSpace<T> &, std::size_t,     \
-                           std::size_t, const std::int64_t *, Poll &);
+                           std::size_t, const std::int64_t *, const Crew &);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

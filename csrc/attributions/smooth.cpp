@@ -44,7 +44,7 @@ void scatter(const AttributeJob &job, AttributeSpace<T> &space, Range rows, std:
 
 template <class T>
 void walk_around(const Model<T> &model, const AttributeJob &job, AttributeSpace<T> &space,
-                 Range rows, const std::int64_t *targets, Poll &poll) {
+                 Range rows, const std::int64_t *targets, const Crew &crew) {
   const auto panel = active<T>().panel;
   const Matrix<T> delta = space.path.delta[0];
   const std::size_t count = rows.end - rows.begin, n = count * panel;
@@ -53,7 +53,7 @@ void walk_around(const Model<T> &model, const AttributeJob &job, AttributeSpace<
   const T weight = T(1) / static_cast<T>(job.samples);
   for (std::size_t p = 0; p < across; ++p)
     std::fill_n(space.sum.data + p * space.sum.stride, n, T(0));
-  for (std::size_t s = 0; s < job.samples && poll(); s += together) {
+  for (std::size_t s = 0; s < job.samples && crew.going(); s += together) {
     const std::size_t steps = std::min(together, job.samples - s);
     scatter(job, space, rows, s, steps);
     first_product(model, space.path.hidden[0], space.path.hidden[1], steps * count);
@@ -71,7 +71,7 @@ void walk_around(const Model<T> &model, const AttributeJob &job, AttributeSpace<
 
 #define CULPA_INSTANTIATE(T)                                                                       \
   template void walk_around(const Model<T> &, const AttributeJob &, AttributeSpace<T> &, Range,    \
-                            const std::int64_t *, Poll &);
+                            const std::int64_t *, const Crew &);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

@@ -1,7 +1,5 @@
 // What models can be asked: guesses, blame, influence, attributions.
 #include <algorithm>
-#include <mutex>
-#include <shared_mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -114,14 +112,10 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
               out.gradient = array.mutable_data();
               answer["gradient"] = array;
             }
-            LossSums sums;
-            {
-              const py::gil_scoped_release release; // as in train
-              const std::shared_lock lock(model.guard);
-              sums = blame(model, examples, rows, out, num_threads(), on_signals);
-            }
-            if (sums.interrupted)
-              raise_pending();
+            const LossSums sums = compute([&] {
+              const Reading reading(model.guard, false);
+              return blame(model, examples, rows, out, num_threads(), on_signals);
+            });
             answer["loss_sum"] = sums.loss;
             answer["weight_sum"] = sums.weight;
             answer["row"] = give_row(sums.row);
@@ -170,17 +164,14 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
               answer["highest_scores"] = highest_scores;
               answer["lowest_scores"] = lowest_scores;
             }
-            InfluenceResult result;
-            {
-              const py::gil_scoped_release release; // as in train
-              std::vector<std::shared_lock<Guard>> locks;
-              locks.reserve(models.size());
+            const InfluenceResult result = compute([&] {
+              const WithoutGil release;
+              std::vector<Guard *> guards;
               for (const M *model : models)
-                locks.emplace_back(model->guard);
-              result = influence(job, out, num_threads(), on_signals);
-            }
-            if (PyErr_Occurred())
-              raise_pending();
+                guards.push_back(&model->guard);
+              const auto holds = hold_all(std::move(guards), Access::read);
+              return influence(job, out, num_threads(), on_signals);
+            });
             answer["train_row"] = give_row(result.train_row);
             answer["test_row"] = give_row(result.test_row);
             return answer;
@@ -204,14 +195,11 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
               out.logits = array.mutable_data();
               answer = std::move(array);
             }
-            std::size_t bad = no_row;
-            {
+            const PredictResult result = compute([&] {
               const Reading reading(model.guard, rows * model.network.parameters < brief_work);
-              bad = predict(model, examples, rows, out, num_threads(), on_signals);
-            }
-            if (PyErr_Occurred())
-              raise_pending();
-            return py::make_tuple(answer, give_row(bad));
+              return predict(model, examples, rows, out, num_threads(), on_signals);
+            });
+            return py::make_tuple(answer, give_row(result.row));
           },
           "x"_a, "classes"_a = false,
           "The outputs (n, outputs) or the class of each row; and a row that is not finite, or -1.")
@@ -226,15 +214,11 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
             PredictOut<T> out;
             out.losses = losses.mutable_data();
             out.scores = scores.mutable_data();
-            std::size_t bad = no_row;
-            {
-              const py::gil_scoped_release release;
-              const std::shared_lock lock(model.guard);
-              bad = predict(model, examples, rows, out, num_threads(), on_signals);
-            }
-            if (PyErr_Occurred())
-              raise_pending();
-            return py::make_tuple(losses, scores, give_row(bad));
+            const PredictResult result = compute([&] {
+              const Reading reading(model.guard, false);
+              return predict(model, examples, rows, out, num_threads(), on_signals);
+            });
+            return py::make_tuple(losses, scores, give_row(result.row));
           },
           "examples"_a, "Each row's loss and score; and a row that is not finite, or -1.")
       .def(
@@ -271,14 +255,10 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
               out.nodes.push_back(layer.mutable_data());
               of_layers.append(layer);
             }
-            AttributeResult result;
-            {
-              const py::gil_scoped_release release; // as in train
-              const std::shared_lock lock(model.guard);
-              result = attribute(model, job, out, num_threads(), on_signals);
-            }
-            if (PyErr_Occurred())
-              raise_pending();
+            const AttributeResult result = compute([&] {
+              const Reading reading(model.guard, false);
+              return attribute(model, job, out, num_threads(), on_signals);
+            });
             answer["values"] = values;
             answer["targets"] = asked;
             answer["outputs"] = outputs;

@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "gil.h"
 #include "view.h"
 
 namespace culpa {
@@ -103,7 +104,7 @@ public:
     copy_begins(begins, name);
     std::size_t bad = 0;
     {
-      const py::gil_scoped_release release; // one pass over the indices
+      const WithoutGil release; // one pass over the indices
       bad = wide_ ? bad_row<std::int64_t>(indices_.data()) : bad_row<std::int32_t>(indices_.data());
     }
     if (bad < rows())

@@ -8,11 +8,11 @@
 #include <cstddef>
 #include <mutex>
 #include <optional>
-#include <shared_mutex>
 #include <string>
 #include <vector>
 
 #include "arrays.h"
+#include "gil.h"
 #include "team.h"
 #include "trainer.h"
 
@@ -29,16 +29,28 @@ Enum named(const char *const (&names)[n], const std::string &name, const char *w
   throw py::value_error(std::string("no such ") + what + ": \"" + name + "\"");
 }
 
-// Ctrl-C: Python's signal handlers run while the core works. Called without the GIL, on the thread
-// that came in.
+// Python's signal handlers run while the core works. Called without the GIL, on the thread that
+// came in. In a child that a handler forked off and returned to, the call has lost its threads.
 inline bool signals_pending(void * /*context*/) {
   const CallersFloatMode mode;
-  const py::gil_scoped_acquire gil;
-  return PyErr_CheckSignals() != 0;
+  const std::uint32_t forks = fork_count();
+  const WithGil gil;
+  return PyErr_CheckSignals() != 0 || fork_count() != forks;
 }
 inline constexpr Interrupt on_signals{signals_pending, nullptr};
 
-[[noreturn]] inline void raise_pending() { throw py::error_already_set(); }
+// What a call that only reads computes, without the GIL; once more in such a child. A handler that
+// raises makes the call raise.
+template <class Compute> auto compute(Compute &&compute) {
+  for (;;) {
+    const std::uint32_t forks = fork_count();
+    auto result = compute();
+    if (PyErr_Occurred())
+      throw py::error_already_set();
+    if (forks == fork_count())
+      return result;
+  }
+}
 
 // What examples a call works on. Keeps the arrays alive and their views together.
 struct ExampleArrays {
@@ -135,16 +147,17 @@ inline constexpr std::size_t brief_work = 500000;
 // To read a model: while others only read it, brief work keeps the GIL. Threads that hand it to
 // each other for every row get a fifth to a half less done than one alone.
 struct Reading {
-  Reading(Guard &guard, bool brief) : lock(guard, std::defer_lock) {
-    if (!brief || !lock.try_lock()) {
-      release.emplace(); // whoever holds the guard may want the GIL
-      lock.lock();
-    }
+  Reading(Guard &guard, bool brief) {
+    if (brief && hold.emplace(guard, std::try_to_lock))
+      return;
+    release.emplace(); // the thread that holds the guard may want the GIL
+    hold.emplace(guard, Access::read);
   }
-  std::optional<py::gil_scoped_release> release; // outlives the lock
-  std::shared_lock<Guard> lock;
+  std::optional<WithoutGil> release; // outlives the hold
+  std::optional<Hold> hold;
 };
 
+void bind_claims(py::module_ &m);
 void bind_descriptions(py::module_ &m);
 void bind_models(py::module_ &m);
 void bind_random(py::module_ &m);

@@ -2,8 +2,6 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
-#include <mutex>
-#include <shared_mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,7 +47,11 @@ std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const
 
 using Given = py::typing::Tuple<py::int_, py::str, py::int_>;
 
-Given give(const TrainResult &result) {
+Given give(TrainResult result) {
+  if (PyErr_Occurred()) // a signal handler raised
+    throw py::error_already_set();
+  if (result.stop == Stop::interrupted) // in a child that a handler forked off: it goes on
+    result.stop = Stop::time;
   return py::make_tuple(result.steps, stop_names[static_cast<int>(result.stop)],
                         result.row == no_row ? py::ssize_t{-1}
                                              : static_cast<py::ssize_t>(result.row));
@@ -109,6 +111,29 @@ bool holds(const Model<T> &model, const std::vector<py::object> &weights,
   });
 }
 
+template <class T>
+using State =
+    py::typing::Tuple<py::array_t<T>, py::array_t<T>, py::array_t<T>, py::int_, py::int_>;
+
+template <class T> State<T> state(const Model<T> &model) {
+  std::vector<T> parameters, first, second;
+  std::uint64_t updates = 0, steps = 0;
+  {
+    const WithoutGil release; // a writer may hold the guard
+    const Hold hold(model.guard, Access::read);
+    const auto copy = [](const Buffer<T> &from) {
+      return std::vector<T>(from.data(), from.data() + from.size());
+    };
+    parameters = copy(model.parameters.values);
+    first = copy(model.moments.first);
+    second = copy(model.moments.second);
+    updates = model.moments.steps;
+    steps = model.steps;
+  }
+  return py::make_tuple(give_array(parameters), give_array(first), give_array(second), updates,
+                        steps);
+}
+
 template <class T> void bind_model(py::module_ &m, const char *name) {
   using M = Model<T>;
   py::class_<M> model(m, name, "A network with its weights and its optimizer's memory.");
@@ -129,8 +154,8 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             py::array_t<T> copy(static_cast<py::ssize_t>(model.network.parameters));
             T *to = copy.mutable_data();
             {
-              const py::gil_scoped_release release; // a writer may hold the guard
-              const std::shared_lock lock(model.guard);
+              const WithoutGil release; // a writer may hold the guard
+              const Hold hold(model.guard, Access::read);
               std::copy_n(model.parameters.values.data(), model.network.parameters, to);
             }
             return copy;
@@ -167,8 +192,8 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "set_parameters",
           [](M &model, const py::array &values) {
             const T *from = vector<T>(values, "values", model.network.parameters);
-            const py::gil_scoped_release release; // readers may hold the guard
-            const std::unique_lock lock(model.guard);
+            const WithoutGil release; // readers may hold the guard
+            const Hold hold(model.guard, Access::write);
             std::copy_n(from, model.network.parameters, model.parameters.values.data());
             model.parameters.repack_all(model.network);
           },
@@ -179,27 +204,19 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
       .def(
           "set_optimizer",
           [](M &model, const Optimizer &optimizer) {
-            const py::gil_scoped_release release;
-            const std::unique_lock lock(model.guard);
+            const WithoutGil release;
+            const Hold hold(model.guard, Access::write);
             set_optimizer(model, optimizer);
           },
           "optimizer"_a, "Sets the optimizer, with fresh moments.")
+      .def("state", &state<T>,
+           "Copies of all that training changes, of one step: the parameters, the optimizer's two "
+           "moments (empty where it keeps none) and its steps, and the model's steps.")
       .def(
           "moments",
           [](const M &model) -> py::typing::Tuple<py::array_t<T>, py::array_t<T>, py::int_> {
-            std::vector<T> first, second;
-            std::uint64_t steps = 0;
-            {
-              const py::gil_scoped_release release; // a writer may hold the guard
-              const std::shared_lock lock(model.guard);
-              const auto copy = [](const Buffer<T> &from) {
-                return std::vector<T>(from.data(), from.data() + from.size());
-              };
-              first = copy(model.moments.first);
-              second = copy(model.moments.second);
-              steps = model.moments.steps;
-            }
-            return py::make_tuple(give_array(first), give_array(second), steps);
+            const py::tuple all = state(model);
+            return py::make_tuple(all[1], all[2], all[3]);
           },
           "Copies of the optimizer's two moments (empty where it keeps none), and its steps.")
       .def(
@@ -207,16 +224,24 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           [](M &model, const py::array &first, const py::array &second, std::uint64_t steps) {
             const T *one = vector<T>(first, "first", model.moments.first.size());
             const T *two = vector<T>(second, "second", model.moments.second.size());
-            const py::gil_scoped_release release;
-            const std::unique_lock lock(model.guard);
+            const WithoutGil release;
+            const Hold hold(model.guard, Access::write);
             std::copy_n(one, model.moments.first.size(), model.moments.first.data());
             std::copy_n(two, model.moments.second.size(), model.moments.second.data());
             model.moments.steps = steps;
           },
           "first"_a, "second"_a, "steps"_a, "Restores what moments() gave.")
       .def_property(
-          "steps", [](const M &model) { return model.steps; },
-          [](M &model, std::uint64_t steps) { model.steps = steps; },
+          "steps",
+          [](const M &model) {
+            const Reading reading(model.guard, true);
+            return model.steps;
+          },
+          [](M &model, std::uint64_t steps) {
+            const WithoutGil release;
+            const Hold hold(model.guard, Access::write);
+            model.steps = steps;
+          },
           "Batches trained on: the counter of dropout's random numbers.")
       .def(
           "train",
@@ -225,12 +250,10 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             TrainResult result;
             {
               // The arrays are checked and alive; nothing below touches Python but the poll.
-              const py::gil_scoped_release release;
-              const std::unique_lock lock(model.guard);
+              const WithoutGil release;
+              const Hold hold(model.guard, Access::write);
               result = train(model, job, num_threads(), on_signals);
             }
-            if (result.stop == Stop::interrupted)
-              raise_pending();
             return give(result);
           },
           "job"_a, "Trains a chunk; gives (steps done, why it stopped, row that is not finite).")
@@ -238,8 +261,8 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "apply",
           [](M &model, const py::array &gradient, double learning_rate, double weight_sum) {
             const T *g = vector<T>(gradient, "gradient", model.network.parameters);
-            const py::gil_scoped_release release;
-            const std::unique_lock lock(model.guard);
+            const WithoutGil release;
+            const Hold hold(model.guard, Access::write);
             apply(model, g, learning_rate, weight_sum, num_threads());
           },
           "gradient"_a, "learning_rate"_a, "weight_sum"_a = 1.0,
@@ -262,21 +285,19 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
         }
         std::vector<TrainResult> results;
         {
-          const py::gil_scoped_release release;
-          std::vector<std::unique_lock<Guard>> locks;
-          locks.reserve(models.size());
-          for (M *model : models)
-            locks.emplace_back(model->guard);
+          const WithoutGil release;
+          std::vector<Guard *> guards;
+          for (const M *model : models)
+            guards.push_back(&model->guard);
+          const auto holds = hold_all(std::move(guards), Access::write);
           train_side_by_side(models, jobs, results, num_threads(), on_signals);
         }
-        if (PyErr_Occurred())
-          raise_pending();
         py::typing::List<Given> answer;
         for (const TrainResult &result : results)
           answer.append(give(result));
         return answer;
       },
-      "models"_a, "jobs"_a, "A chunk of several models, each on one thread.");
+      "models"_a, "jobs"_a, "A chunk of several models: the same number of steps of each.");
 }
 
 } // namespace

@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     throw pybind11::import_error(error.what());
   }
   watch_forks();
+  bind_claims(m);
   bind_descriptions(m);
   bind_models(m);
   bind_random(m);
@@ -22,7 +23,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
       [](const py::array &x, const std::string &dtype, double scale) {
         const Source rows =
             source(x, "x", x.ndim() == 2 ? static_cast<std::size_t>(x.shape(1)) : 0);
-        const py::gil_scoped_release release; // one pass over the data
+        const WithoutGil release; // one pass over the data
         return give_row(dtype == "float64" ? find_not_finite<double>(rows, scale, num_threads())
                                            : find_not_finite<float>(rows, scale, num_threads()));
       },
@@ -47,7 +48,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def(
       "measure_peak",
       [](bool float64, std::size_t threads, std::size_t rounds) {
-        const py::gil_scoped_release release;
+        const WithoutGil release;
         return float64 ? measure_peak<double>(threads, rounds)
                        : measure_peak<float>(threads, rounds);
       },

@@ -6,7 +6,29 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Examples', 'Job', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'draw', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'measure_peak', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'set_num_threads', 'set_own_threads', 'train_side_by_side']
+__all__: list[str] = ['Claim', 'Claimed', 'Examples', 'Job', 'Lent', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'claim', 'draw', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'lend', 'measure_peak', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'set_num_threads', 'set_own_threads', 'train_side_by_side']
+class Claim:
+    """
+    Whether a model is being trained or loaded, and by which thread.
+    """
+    def __init__(self) -> None:
+        ...
+class Claimed:
+    """
+    What claim() gives, for a with statement.
+    """
+    def __enter__(self) -> None:
+        ...
+    def __exit__(self, *args) -> None:
+        ...
+class Lent:
+    """
+    What lend() gives, for a with statement.
+    """
+    def __enter__(self) -> None:
+        ...
+    def __exit__(self, *args) -> None:
+        ...
 class Optimizer:
     """
     What an optimizer is, without its moments.
@@ -111,6 +133,10 @@ class Model32:
         """
         Replaces the whole flat vector.
         """
+    def state(self) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32], int, int]:
+        """
+        Copies of all that training changes, of one step: the parameters, the optimizer's two moments (empty where it keeps none) and its steps, and the model's.
+        """
     def train(self, job: Job) -> tuple[int, str, int]:
         """
         Trains a chunk; gives (steps done, why it stopped, row that is not finite).
@@ -194,6 +220,10 @@ class Model64:
         """
         Replaces the whole flat vector.
         """
+    def state(self) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int, int]:
+        """
+        Copies of all that training changes, of one step: the parameters, the optimizer's two moments (empty where it keeps none) and its steps, and the model's.
+        """
     def train(self, job: Job) -> tuple[int, str, int]:
         """
         Trains a chunk; gives (steps done, why it stopped, row that is not finite).
@@ -210,6 +240,10 @@ class Model64:
     @steps.setter
     def steps(self, arg1: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
+def claim(claims: collections.abc.Sequence[Claim], what: str, trains: bool) -> Claimed:
+    """
+    All of the models, or RuntimeError: to train them, or to load weights; `what` does it.
+    """
 def draw(kind: str, n: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, layer: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
     """
     Random numbers for initial weights: uniform in [0, 1) or standard normal.
@@ -229,6 +263,10 @@ def instruction_set() -> str:
 def instruction_sets() -> list[str]:
     """
     Those that this CPU can run, fastest first.
+    """
+def lend(claim: Claim) -> Lent:
+    """
+    While a callback of the training runs, which may load weights.
     """
 def measure_peak(float64: bool = False, threads: typing.SupportsInt | typing.SupportsIndex = 1, rounds: typing.SupportsInt | typing.SupportsIndex = 15) -> float:
     """
@@ -263,10 +301,10 @@ def set_own_threads(count: typing.SupportsInt | typing.SupportsIndex) -> int:
 @typing.overload
 def train_side_by_side(models: collections.abc.Sequence[Model32], jobs: collections.abc.Sequence[Job]) -> list[tuple[int, str, int]]:
     """
-    A chunk of several models, each on one thread.
+    A chunk of several models: the same number of steps of each.
     """
 @typing.overload
 def train_side_by_side(models: collections.abc.Sequence[Model64], jobs: collections.abc.Sequence[Job]) -> list[tuple[int, str, int]]:
     """
-    A chunk of several models, each on one thread.
+    A chunk of several models: the same number of steps of each.
     """

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import threading
-import weakref
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple, Self
 
@@ -28,19 +24,6 @@ CORES: dict[str, type[_core.Model32] | type[_core.Model64]] = {
     "float32": _core.Model32,
     "float64": _core.Model64,
 }
-
-
-# A fork leaves the child's models free, whatever another thread was doing with them.
-ALL_MODELS: weakref.WeakSet[Sequential] = weakref.WeakSet()
-
-
-def _free_locks() -> None:
-    for model in list(ALL_MODELS):
-        model._free_lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_free_locks)
 
 
 class Snapshot(NamedTuple):
@@ -129,16 +112,11 @@ class Sequential:
             else:
                 self.layers.append(layer)
         self._epochs = 0  # seen in all fits: what shuffles and decays count by
-        self._free_lock()
+        self._claim = _core.Claim()  # of the thread that trains it, or loads weights
         self._core: _core.Model32 | _core.Model64 | None = None
         self._input_size: int | None = None
         if input_size is not None:
             self._build(_checks.integer("input_size", input_size, 1))
-
-    def _free_lock(self) -> None:
-        self._lock = threading.RLock()
-        self._fitting = False
-        ALL_MODELS.add(self)
 
     # Shape
 
@@ -277,7 +255,7 @@ class Sequential:
         >>> model.fit(X, y, epochs=5, validation_data=(X_test, y_test)).epochs
         5
         """
-        with self._exclusive("fit"):
+        with _core.claim([self._claim], "fit", trains=True):
             return training.run(self._prepare(X, y, options))
 
     def _prepare(self, X: Any, y: Any, options: dict[str, Any]) -> training.Training:
@@ -298,31 +276,16 @@ class Sequential:
         """Forget an input size that came from data that turned out to be wrong."""
         self._core = self._input_size = None
 
-    @contextmanager
-    def _exclusive(self, what: str) -> Iterator[None]:
-        # The thread that trains may load weights in a callback, but not begin another fit.
-        free = self._lock.acquire(blocking=False)
-        if not free or (self._fitting and what == "fit"):
-            if free:
-                self._lock.release()
-            raise RuntimeError(
-                f"{what}: this model is being trained just now, by another thread or by the fit "
-                "that called this callback; wait for it, or train a copy"
-            )
-        was_fitting = self._fitting
-        try:
-            self._fitting = was_fitting or what == "fit"
-            yield
-        finally:
-            self._fitting = was_fitting
-            self._lock.release()
-
     def _snapshot(self, *, moments: bool) -> Snapshot:
         core = self._built()
+        if moments:
+            parameters, first, second, updates, steps = core.state()
+        else:
+            parameters, steps = core.copy_parameters(), core.steps
         return Snapshot(
-            core.copy_parameters(),
-            core.moments() if moments else None,
-            core.steps,
+            parameters,
+            (first, second, updates) if moments else None,
+            steps,
             self._epochs,
             self.optimizer,
             self.history,
@@ -760,13 +723,14 @@ class Sequential:
         ValueError, TypeError
             Where a key, a shape or a value is wrong; the model stays as it was.
         RuntimeError
-            Where another thread is training this model.
+            Where another thread is training this model, or in a signal handler that interrupted a
+            call which uses it.
         """
         if not isinstance(state, Mapping):
             raise TypeError(
                 f"state: expected a dict such as state_dict() gives, got {_checks.describe(state)}"
             )
-        with self._exclusive("load_state_dict"):
+        with _core.claim([self._claim], "load_state_dict", trains=False):
             core = self._core
             if core is None:
                 first = data.as_array("dense_0.weight", state.get("dense_0.weight", ()))
@@ -842,15 +806,15 @@ class Sequential:
             "epochs": self._epochs,
         }
         if self._core is not None:
-            state["parameters"] = self._core.copy_parameters()
-            state["moments"] = self._core.moments()
-            state["steps"] = self._core.steps
+            parameters, first, second, updates, steps = self._core.state()
+            state["parameters"] = parameters
+            state["moments"] = first, second, updates
+            state["steps"] = steps
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         model = serialization.from_config({**state["config"], "input_size": None})
         self.__dict__.update(model.__dict__)
-        self._free_lock()
         self.layers = [
             DenseLayer(self, layer.description, layer._index)
             if isinstance(layer, DenseLayer)
@@ -866,7 +830,11 @@ class Sequential:
             self._core.set_parameters(state["parameters"])
             if self.optimizer is not None:
                 self._core.set_optimizer(self.optimizer._core())
-                self._core.set_moments(*state["moments"])
+                # Of another optimizer, where a fit with a new one began that very moment.
+                if [len(m) for m in state["moments"][:2]] == [
+                    len(m) for m in self._core.moments()[:2]
+                ]:
+                    self._core.set_moments(*state["moments"])
             self._core.steps = state["steps"]
 
     def copy(self) -> Self:
@@ -947,10 +915,9 @@ def fit_many(
     if rows is not None and len(rows) != len(models):
         raise ValueError(f"rows: expected one array for each of the {len(models)} models")
     options = {"verbose": False, **options}
-    with ExitStack() as stack:
+    with _core.claim([model._claim for model in models], "fit_many", trains=True):
         trainings = []
         for i, model in enumerate(models):
-            stack.enter_context(model._exclusive("fit"))
             own = {} if rows is None else {"rows": rows[i]}
             try:
                 trainings.append(model._prepare(X, y, {**options, **own}))

@@ -210,8 +210,9 @@ class Training:
             self.core.set_optimizer(self.optimizer._core())
         model.optimizer = self.optimizer
         self.reporter = make_reporter(self._verbose, self)
-        for callback in self.callbacks:
-            callback.on_fit_begin(self)
+        with _core.lend(model._claim):
+            for callback in self.callbacks:
+                callback.on_fit_begin(self)
 
     def _checked_monitor(self) -> str:
         keys = ["loss", self.examples.metric]
@@ -301,7 +302,8 @@ class Training:
             self._diverge()
         for callback in self.callbacks:
             if callback.every and done and self.step % callback.every == 0:
-                callback.on_step(self)
+                with _core.lend(self.model._claim):
+                    callback.on_step(self)
         if self._in_epoch == self.steps_per_epoch:
             self._end_epoch()
         self.reporter.update()
@@ -354,8 +356,9 @@ class Training:
         self.history.append(row)
         self._note_best(row[self.monitor])
         self.model._epochs += 1
-        for callback in self.callbacks:
-            callback.on_epoch_end(self)
+        with _core.lend(self.model._claim):
+            for callback in self.callbacks:
+                callback.on_epoch_end(self)
         self.reporter.epoch_end(row)
         self.epoch += 1
         self._in_epoch = 0
@@ -420,8 +423,9 @@ class Training:
     def close(self) -> None:
         """Run what runs however training ended."""
         self.reporter.close()
-        for callback in self.callbacks:
-            callback.on_fit_end(self)
+        with _core.lend(self.model._claim):
+            for callback in self.callbacks:
+                callback.on_fit_end(self)
 
 
 OPTIONS = inspect.getfullargspec(Training.__init__).kwonlyargs
@@ -449,8 +453,7 @@ def run_side_by_side(trainings: Sequence[Training]) -> list[History]:
         for training in trainings:
             training.begin()
         while True:
-            seconds = CHUNK_SECONDS * min(1.0, _core.num_threads() / len(trainings))
-            jobs = [(t, job) for t in trainings if (job := t.next_job(seconds)) is not None]
+            jobs = [(t, job) for t in trainings if (job := t.next_job(CHUNK_SECONDS)) is not None]
             if not jobs:
                 break
             cores: list[Any] = [training.core for training, _ in jobs]

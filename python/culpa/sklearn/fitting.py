@@ -157,7 +157,8 @@ class Fit:
         try:
             for callback in self._callbacks:
                 callback.on_fit_begin(cast(Any, self))
-            with self._network.training(model.coefs_, model.intercepts_):
+            with self._network.training():
+                self._network.take_over(model.coefs_, model.intercepts_)
                 self._run_epochs()
         except KeyboardInterrupt:
             self._note_weights()

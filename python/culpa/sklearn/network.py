@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,35 +113,18 @@ class Network:
         self._biases = [self.core.bias(i) for i in layers]
         self._pace: Pace | None = None
         self._settings: tuple[float, float] | None = None
-        self._trainer: int | None = None  # the thread that trains it just now
-        self._lock = threading.Lock()
+        self._claim = _core.Claim()  # of the thread that trains it, or loads weights
 
-    @contextmanager
-    def training(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> Iterator[None]:
-        """Begin with these weights, and let no other thread load any until it is over.
+    def training(self) -> _core.Claimed:
+        """Let nothing load weights, in a `with` statement that begins with :meth:`take_over`.
 
-        Another thread that asks for a guess meanwhile would put back those from before.
+        A guess that is asked for meanwhile, by another thread or a signal handler, would put back
+        those from before.
         """
-        with self._lock:
-            self._trainer = threading.get_ident()
-        try:
-            self.load(coefs, intercepts)
-            yield
-        finally:
-            self._trainer = None
+        return _core.claim([self._claim], "fit", trains=True)
 
-    def load(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> bool:
-        """Take over these weights, where they are not those that the core has.
-
-        False where another thread is training the network: these weights need one of their own.
-        """
-        with self._lock:
-            if self._trainer not in (None, threading.get_ident()):
-                return False
-            self._load(coefs, intercepts)
-        return True
-
-    def _load(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> None:
+    def take_over(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> None:
+        """Note these weights, where they are not those that the core has."""
         if self.core.holds(coefs, intercepts):
             return
         own = [*self._weights, *self._biases]
@@ -156,6 +137,21 @@ class Network:
             for place, value in zip(places, values, strict=True):
                 place[...] = value
         self.core.set_parameters(flat)
+
+    def load(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> bool:
+        """Take over these weights, for a guess.
+
+        False where the network is in training, or in a call that a signal handler interrupted, with
+        other weights: these need a network of their own.
+        """
+        if self.core.holds(coefs, intercepts):
+            return True
+        try:
+            with _core.claim([self._claim], "load", trains=False):
+                self.take_over(coefs, intercepts)
+        except RuntimeError:
+            return False
+        return True
 
     def store(self, coefs: list[Array], intercepts: list[Array]) -> None:
         """Write the core's weights into these arrays, or in place of those that cannot hold them.

@@ -358,7 +358,8 @@ class Perceptron(Answers, CallbackSupportMixin):
         """Return the loss of all examples, L2 included, and its gradients."""
         network, objective = self._network(), self._objective()
         targets = objective.targets(self._smoothed(y))
-        with network.training(self.coefs_, self.intercepts_):
+        with network.training():
+            network.take_over(self.coefs_, self.intercepts_)
             answer = network.gradient(X, targets, sample_weight)
         total = answer["weight_sum"]
         loss = answer["loss_sum"] * objective.loss_scale
