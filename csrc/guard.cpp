@@ -91,8 +91,11 @@ Hold::~Hold() {
       link = &(*link)->outer_;
     *link = outer_;
   }
-  if (forks_ != fork_count()) // a child that a signal handler forked off: see renew_after_fork
+  if (forks_ != fork_count()) { // a child that a signal handler forked off: see renew_after_fork
+    if (state_ == State::writes)
+      guard_.writer_.store(nullptr, std::memory_order_relaxed);
     return;
+  }
   if (state_ == State::reads)
     guard_.unlock_shared();
   else if (state_ == State::writes)

@@ -6,9 +6,12 @@
 
 #include <array>
 #include <cstddef>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "arrays.h"
@@ -41,15 +44,18 @@ inline constexpr Interrupt on_signals{signals_pending, nullptr};
 
 // What a call that only reads computes, without the GIL; once more in such a child. A handler that
 // raises makes the call raise.
-template <class Compute> auto compute(Compute &&compute) {
-  for (;;) {
-    const std::uint32_t forks = fork_count();
-    auto result = compute();
-    if (PyErr_Occurred())
-      throw py::error_already_set();
-    if (forks == fork_count())
-      return result;
-  }
+template <class F> auto compute(F &&f) {
+  if constexpr (std::is_void_v<std::invoke_result_t<F>>)
+    compute([&] { return f(), true; });
+  else
+    for (;;) {
+      const std::uint32_t forks = fork_count();
+      auto result = f();
+      if (PyErr_Occurred())
+        throw py::error_already_set();
+      if (forks == fork_count())
+        return result;
+    }
 }
 
 // What examples a call works on. Keeps the arrays alive and their views together.
@@ -156,6 +162,26 @@ struct Reading {
   std::optional<WithoutGil> release; // outlives the hold
   std::optional<Hold> hold;
 };
+
+// A constructor, as py::init makes them, but for memory that runs out while pybind11 registers the
+// object: with py::init that ends the process, or frees the object twice.
+template <class T, class... Args, class... Extra>
+void bind_constructor(py::class_<T> &type, std::unique_ptr<T> (*make)(Args...),
+                      const Extra &...extra) {
+  type.def(
+      "__init__",
+      [make](py::detail::value_and_holder &self, Args... args) {
+        std::unique_ptr<T> made = make(std::forward<Args>(args)...);
+        self.value_ptr() = made.get();
+        try {
+          self.type->init_instance(self.inst, &made); // which takes it
+        } catch (...) {
+          self.value_ptr() = nullptr; // `made` has it still
+          throw;
+        }
+      },
+      py::detail::is_new_style_constructor(), extra...);
+}
 
 void bind_claims(py::module_ &m);
 void bind_descriptions(py::module_ &m);

@@ -96,8 +96,9 @@ template <class T> void bind_context(py::module_ &m, const char *name, const cha
 } // namespace
 
 void bind_claims(py::module_ &m) {
-  py::class_<Claim>(m, "Claim", "Whether a model is being trained or loaded, and by which thread.")
-      .def(py::init<>());
+  py::class_<Claim> claim(m, "Claim",
+                          "Whether a model is being trained or loaded, and by which thread.");
+  bind_constructor(claim, +[] { return std::make_unique<Claim>(); });
   bind_context<Claimed>(m, "Claimed", "What claim() gives, for a with statement.");
   bind_context<Lent>(m, "Lent", "What lend() gives, for a with statement.");
   m.def(

@@ -12,69 +12,76 @@ constexpr const char *rule_names[] = {"sgd", "adam", "rmsprop"};
 } // namespace
 
 void bind_descriptions(py::module_ &m) {
-  py::class_<Optimizer>(m, "Optimizer", "What an optimizer is, without its moments.")
-      .def(py::init([](const std::string &rule, double beta_1, double beta_2, double epsilon,
-                       double momentum, double weight_decay, bool nesterov, bool decoupled,
-                       bool decay_per_example, bool scikit_learn, double gradient_scale) {
-             return Optimizer{named<Rule>(rule_names, rule, "optimizer"),
-                              beta_1,
-                              beta_2,
-                              epsilon,
-                              momentum,
-                              weight_decay,
-                              nesterov,
-                              decoupled,
-                              decay_per_example,
-                              scikit_learn,
-                              gradient_scale};
-           }),
-           "rule"_a, py::kw_only(), "beta_1"_a = 0.9, "beta_2"_a = 0.999, "epsilon"_a = 1e-8,
-           "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false, "decoupled"_a = false,
-           "decay_per_example"_a = false, "scikit_learn"_a = false, "gradient_scale"_a = 1.0)
-      .def_readwrite("gradient_scale", &Optimizer::gradient_scale,
-                     "What the gradient counts times, weight decay excluded.");
+  py::class_<Optimizer> optimizer(m, "Optimizer", "What an optimizer is, without its moments.");
+  bind_constructor(
+      optimizer,
+      +[](const std::string &rule, double beta_1, double beta_2, double epsilon, double momentum,
+          double weight_decay, bool nesterov, bool decoupled, bool decay_per_example,
+          bool scikit_learn, double gradient_scale) {
+        return std::make_unique<Optimizer>(Optimizer{named<Rule>(rule_names, rule, "optimizer"),
+                                                     beta_1, beta_2, epsilon, momentum,
+                                                     weight_decay, nesterov, decoupled,
+                                                     decay_per_example, scikit_learn,
+                                                     gradient_scale});
+      },
+      "rule"_a, py::kw_only(), "beta_1"_a = 0.9, "beta_2"_a = 0.999, "epsilon"_a = 1e-8,
+      "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false, "decoupled"_a = false,
+      "decay_per_example"_a = false, "scikit_learn"_a = false, "gradient_scale"_a = 1.0);
+  optimizer.def_readwrite("gradient_scale", &Optimizer::gradient_scale,
+                          "What the gradient counts times, weight decay excluded.");
 
-  py::class_<SparseRows>(m, "SparseRows", "A sparse matrix of inputs in CSR form, checked.")
-      .def(py::init<py::array, py::array, const py::array &, std::size_t, const std::string &>(),
-           "values"_a, "indices"_a, "begins"_a, "columns"_a, "name"_a)
-      .def_property_readonly("canonical", &SparseRows::canonical,
+  py::class_<SparseRows> rows(m, "SparseRows", "A sparse matrix of inputs in CSR form, checked.");
+  bind_constructor(
+      rows,
+      +[](py::array values, py::array indices, const py::array &begins, std::size_t columns,
+          const std::string &name) {
+        return std::make_unique<SparseRows>(std::move(values), std::move(indices), begins, columns,
+                                            name);
+      },
+      "values"_a, "indices"_a, "begins"_a, "columns"_a, "name"_a);
+  rows.def_property_readonly("canonical", &SparseRows::canonical,
                              "Whether the columns of each row rise, as the core wants them to.");
 
-  py::class_<ExampleArrays>(m, "Examples", "Arrays of examples, one row each.")
-      .def(py::init<Inputs, std::optional<py::array>, std::optional<py::array>,
-                    std::optional<py::array>, std::optional<py::array>, std::optional<py::array>>(),
-           "x"_a, py::kw_only(), "labels"_a = py::none(), "targets"_a = py::none(),
-           "weights"_a = py::none(), "order"_a = py::none(), "score_scale"_a = py::none());
+  using Maybe = std::optional<py::array>;
+  py::class_<ExampleArrays> examples(m, "Examples", "Arrays of examples, one row each.");
+  bind_constructor(
+      examples,
+      +[](Inputs x, Maybe labels, Maybe targets, Maybe weights, Maybe order, Maybe score_scale) {
+        return std::make_unique<ExampleArrays>(
+            ExampleArrays{std::move(x), std::move(labels), std::move(targets), std::move(weights),
+                          std::move(order), std::move(score_scale)});
+      },
+      "x"_a, py::kw_only(), "labels"_a = py::none(), "targets"_a = py::none(),
+      "weights"_a = py::none(), "order"_a = py::none(), "score_scale"_a = py::none());
 
-  py::class_<JobArrays>(m, "Job", "A chunk of training: batches of examples, and where to report.")
-      .def(py::init([](ExampleArrays examples, py::array offsets, py::array learning_rates,
-                       double clip_norm, double seconds, std::optional<py::array> losses,
-                       std::optional<py::array> weight_sums, std::optional<py::array> scores,
-                       std::optional<py::array> norms, std::optional<py::array> squares,
-                       std::optional<py::array> phases, double example_clip, double noise,
-                       double divisor, std::uint64_t noise_seed,
-                       std::optional<py::array> example_losses,
-                       std::optional<py::array> example_scores) {
-             return JobArrays{std::move(examples),
-                              std::move(offsets),
-                              std::move(learning_rates),
-                              clip_norm,
-                              seconds,
-                              std::move(losses),
-                              std::move(weight_sums),
-                              std::move(scores),
-                              std::move(norms),
-                              std::move(squares),
-                              std::move(phases),
-                              {example_clip, noise, divisor, noise_seed},
-                              std::move(example_losses),
-                              std::move(example_scores)};
-           }),
-           "examples"_a, py::kw_only(), "offsets"_a, "learning_rates"_a, "clip_norm"_a = 0.0,
-           "seconds"_a = 0.0, "losses"_a = py::none(), "weight_sums"_a = py::none(),
-           "scores"_a = py::none(), "norms"_a = py::none(), "squares"_a = py::none(),
-           "phases"_a = py::none(), "example_clip"_a = 0.0, "noise"_a = 0.0, "divisor"_a = 0.0,
-           "noise_seed"_a = 0, "example_losses"_a = py::none(), "example_scores"_a = py::none());
+  py::class_<JobArrays> job(m, "Job",
+                            "A chunk of training: batches of examples, and where to report.");
+  bind_constructor(
+      job,
+      +[](ExampleArrays examples, py::array offsets, py::array learning_rates, double clip_norm,
+          double seconds, Maybe losses, Maybe weight_sums, Maybe scores, Maybe norms,
+          Maybe squares, Maybe phases, double example_clip, double noise, double divisor,
+          std::uint64_t noise_seed, Maybe example_losses, Maybe example_scores) {
+        return std::make_unique<JobArrays>(JobArrays{std::move(examples),
+                                                     std::move(offsets),
+                                                     std::move(learning_rates),
+                                                     clip_norm,
+                                                     seconds,
+                                                     std::move(losses),
+                                                     std::move(weight_sums),
+                                                     std::move(scores),
+                                                     std::move(norms),
+                                                     std::move(squares),
+                                                     std::move(phases),
+                                                     {example_clip, noise, divisor, noise_seed},
+                                                     std::move(example_losses),
+                                                     std::move(example_scores)});
+      },
+      "examples"_a, py::kw_only(), "offsets"_a, "learning_rates"_a, "clip_norm"_a = 0.0,
+      "seconds"_a = 0.0, "losses"_a = py::none(), "weight_sums"_a = py::none(),
+      "scores"_a = py::none(), "norms"_a = py::none(), "squares"_a = py::none(),
+      "phases"_a = py::none(), "example_clip"_a = 0.0, "noise"_a = 0.0, "divisor"_a = 0.0,
+      "noise_seed"_a = 0, "example_losses"_a = py::none(), "example_scores"_a = py::none());
 }
 
 } // namespace culpa

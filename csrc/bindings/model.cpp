@@ -137,9 +137,9 @@ template <class T> State<T> state(const Model<T> &model) {
 template <class T> void bind_model(py::module_ &m, const char *name) {
   using M = Model<T>;
   py::class_<M> model(m, name, "A network with its weights and its optimizer's memory.");
+  bind_constructor(model, &make_model<T>, py::kw_only(), "layers"_a, "loss"_a, "loss_parameter"_a,
+                   "input_scale"_a, "input_dropout"_a, "seed"_a, "member"_a, "loss_limit"_a = 0.0);
   model
-      .def(py::init(&make_model<T>), py::kw_only(), "layers"_a, "loss"_a, "loss_parameter"_a,
-           "input_scale"_a, "input_dropout"_a, "seed"_a, "member"_a, "loss_limit"_a = 0.0)
       .def(
           "parameters",
           [](const py::object &self) {

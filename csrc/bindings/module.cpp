@@ -3,9 +3,13 @@
 #include "blame.h"
 #include "peak.h"
 
-// Thread safety without the GIL: models carry a lock of their own, the team a mutex, and nothing
+// pybind11 makes a function of this name; PyInit__core, below, is what the interpreter calls.
+#undef PYBIND11_EXPORT
+#define PYBIND11_EXPORT
+
+// Thread safety without the GIL: models carry a lock of their own, the team a flag, and nothing
 // else is shared.
-PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+PYBIND11_MODULE(_core_in_the_main_interpreter, m, pybind11::mod_gil_not_used()) {
   using namespace culpa;
   m.doc() = "Culpa's core: see csrc/ in the repository.";
   try {
@@ -65,4 +69,16 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
       },
       "threads"_a, "schedule"_a = "rows",
       "For tests: exactly so many threads, by rows or columns; 0 threads: choose again.");
+}
+
+// NumPy and this module work in the main interpreter alone. In another one pybind11 would wait for
+// ever, already while it gets ready.
+extern "C" __attribute__((visibility("default"))) PyObject *PyInit__core() {
+  if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+    PyErr_SetString(PyExc_ImportError,
+                    "culpa: expected to be imported by the main interpreter, got a subinterpreter, "
+                    "which NumPy does not support either; use threads or processes");
+    return nullptr;
+  }
+  return PyInit__core_in_the_main_interpreter();
 }

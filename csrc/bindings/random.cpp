@@ -1,6 +1,7 @@
 // Random numbers that Python asks for: initial weights, shuffles, Poisson samples.
 #include "random.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -9,6 +10,20 @@
 #include "bindings.h"
 
 namespace culpa {
+
+namespace {
+
+// f(i) for each of n draws, without the GIL, until a signal handler raises.
+template <class F> void draw_each(std::size_t n, F f) {
+  constexpr std::size_t stretch = std::size_t{1} << 16U;
+  const WithoutGil release;
+  Signals signals(on_signals);
+  for (std::size_t begin = 0; begin < n && !signals(); begin += stretch)
+    for (std::size_t i = begin; i < std::min(begin + stretch, n); ++i)
+      f(i);
+}
+
+} // namespace
 
 void bind_random(py::module_ &m) {
   m.def(
@@ -20,9 +35,12 @@ void bind_random(py::module_ &m) {
           throw py::value_error(R"(kind: expected "uniform" or "normal")");
         py::array_t<double> array(static_cast<py::ssize_t>(n));
         double *to = array.mutable_data();
-        Sequence sequence(seed, Purpose::initial_weights, layer, member);
-        for (std::size_t i = 0; i < n; ++i)
-          to[i] = normal ? sequence.normal() : sequence.uniform();
+        compute([&] {
+          Sequence sequence(seed, Purpose::initial_weights, layer, member);
+          draw_each(n, [&](std::size_t i) {
+            to[i] = normal ? sequence.normal() : sequence.uniform();
+          });
+        });
         return array;
       },
       "kind"_a, "n"_a, "seed"_a, "layer"_a, "member"_a,
@@ -32,11 +50,14 @@ void bind_random(py::module_ &m) {
       [](std::size_t n, std::uint64_t seed, std::size_t member, std::uint64_t epoch) {
         py::array_t<std::int64_t> array(static_cast<py::ssize_t>(n));
         std::int64_t *to = array.mutable_data();
-        for (std::size_t i = 0; i < n; ++i)
-          to[i] = static_cast<std::int64_t>(i);
-        Sequence sequence(seed, Purpose::shuffle, 0, member, epoch);
-        for (std::size_t i = n; i > 1; --i) // Fisher and Yates, from the back
-          std::swap(to[i - 1], to[sequence.below(i)]);
+        compute([&] {
+          for (std::size_t i = 0; i < n; ++i)
+            to[i] = static_cast<std::int64_t>(i);
+          Sequence sequence(seed, Purpose::shuffle, 0, member, epoch);
+          draw_each(n, [&](std::size_t i) { // Fisher and Yates, from the back
+            std::swap(to[n - 1 - i], to[sequence.below(n - i)]);
+          });
+        });
         return array;
       },
       "n"_a, "seed"_a, "member"_a, "epoch"_a, "The order of an epoch: 0 to n - 1, shuffled.");
@@ -47,9 +68,9 @@ void bind_random(py::module_ &m) {
           -> py::typing::Tuple<py::array_t<std::int64_t>, py::array_t<std::int64_t>> {
         if (!(rate > 0 && rate <= 1))
           throw py::value_error("rate: expected a probability above 0");
-        std::vector<std::int64_t> order, offsets{0};
+        std::vector<std::int64_t> order, offsets;
         const double log_rest = std::log1p(-rate);
-        for (std::size_t step = 0; step < steps; ++step) {
+        const auto draw_batch = [&](std::size_t step) {
           Sequence sequence(seed, Purpose::sample, 0, 0, first_step + step);
           // The examples left out before the next that is in: geometric, floor(log(u) / log(1 -
           // q)).
@@ -62,7 +83,15 @@ void bind_random(py::module_ &m) {
             order.push_back(static_cast<std::int64_t>(i));
           }
           offsets.push_back(static_cast<std::int64_t>(order.size()));
-        }
+        };
+        compute([&] {
+          order.clear();
+          offsets.assign(1, 0);
+          const WithoutGil release;
+          Signals signals(on_signals);
+          for (std::size_t step = 0; step < steps && !signals(); ++step)
+            draw_batch(step);
+        });
         return py::make_tuple(give_array(order), give_array(offsets));
       },
       "n"_a, "rate"_a, "seed"_a, "first_step"_a, "steps"_a,

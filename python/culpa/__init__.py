@@ -13,8 +13,10 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+# First: it refuses a subinterpreter, where loading NumPy would keep it from the main one.
+from culpa._core import set_num_threads as _set_num_threads  # isort: split
+
 from culpa import datasets
-from culpa._core import set_num_threads as _set_num_threads
 from culpa.attribution import Attribution
 from culpa.blame import Blame
 from culpa.callbacks import Callback, EarlyStopping, History

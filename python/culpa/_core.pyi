@@ -135,7 +135,7 @@ class Model32:
         """
     def state(self) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32], int, int]:
         """
-        Copies of all that training changes, of one step: the parameters, the optimizer's two moments (empty where it keeps none) and its steps, and the model's.
+        Copies of all that training changes, of one step: the parameters, the optimizer's two moments (empty where it keeps none) and its steps, and the model's steps.
         """
     def train(self, job: Job) -> tuple[int, str, int]:
         """
@@ -222,7 +222,7 @@ class Model64:
         """
     def state(self) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int, int]:
         """
-        Copies of all that training changes, of one step: the parameters, the optimizer's two moments (empty where it keeps none) and its steps, and the model's.
+        Copies of all that training changes, of one step: the parameters, the optimizer's two moments (empty where it keeps none) and its steps, and the model's steps.
         """
     def train(self, job: Job) -> tuple[int, str, int]:
         """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, data
+from culpa import _checks, data, quadrature
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -121,7 +121,8 @@ def compute(
     options.update(_check_compared(model, method, baseline, background, x))
     kind = METHODS[method][0]
     if kind == "path":
-        options["points"], options["weights"] = _path(rule, steps)
+        points = quadrature.midpoints if rule == "riemann" else quadrature.gauss_legendre
+        options["points"], options["weights"] = points(steps)
     if kind in ("expected", "smooth"):
         options.update(samples=samples, seed=seed)
     if kind == "smooth":
@@ -246,11 +247,3 @@ def _check_noise(model: Sequential, noise: Any, inputs: int) -> NDArray[np.float
             f"{values[~fits][0]:g}; noise is a standard deviation"
         )
     return np.ascontiguousarray(np.broadcast_to(values, inputs))
-
-
-def _path(rule: str, steps: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return points in (0, 1) and weights that sum to 1, (steps,) each."""
-    if rule == "riemann":  # the middles: the error falls with the square of the steps
-        return (np.arange(steps) + 0.5) / steps, np.full(steps, 1.0 / steps)
-    points, weights = np.polynomial.legendre.leggauss(steps)
-    return (points + 1.0) / 2.0, weights / 2.0

@@ -1,0 +1,40 @@
+"""Memory that runs out in any small allocation is a MemoryError, and the model is as before."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import toolchain
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or not shutil.which("g++"), reason="needs glibc and g++"
+)
+@pytest.mark.skipif("CULPA_SANITIZED" in os.environ, reason="the sanitizer has its own allocator")
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_any_allocation_may_fail(threads: str, tmp_path: Path) -> None:
+    library = tmp_path / "fail_allocations.so"
+    source = HERE / "fail_allocations.cpp"
+    compiler = ["g++", "-O1", "-shared", "-fPIC", str(source), "-o", str(library)]
+    subprocess.run(compiler, check=True, env=toolchain.ENVIRONMENT)
+    program = HERE / "programs" / "run_out_of_memory.py"
+    ran = subprocess.run(
+        [sys.executable, str(program), str(library), threads],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "LD_PRELOAD": str(library)},
+    )
+    assert ran.returncode == 0, ran.stderr
+    answer = json.loads(ran.stdout.splitlines()[-1])
+    for call, ends in answer.items():
+        assert ends.get("MemoryError", 0) >= 2, call
+        assert set(ends) <= {"MemoryError", "finished"}, (call, ends)
