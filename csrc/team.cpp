@@ -11,8 +11,11 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
-#if !defined(_WIN32)
+#if defined(_WIN32)
+#define CULPA_EXPORT __declspec(dllexport)
+#else
 #include <pthread.h>
+#define CULPA_EXPORT __attribute__((visibility("default")))
 #endif
 
 namespace culpa {
@@ -224,31 +227,77 @@ CallersFloatMode::~CallersFloatMode() {
 #endif
 }
 
-double barrier_seconds(std::size_t threads) {
-  static std::array<std::atomic<double>, 257> measured{};
-  std::atomic<double> &known = measured.at(std::min<std::size_t>(threads, 256));
-  if (threads > 1 && known.load(std::memory_order_relaxed) == 0) {
-    std::array<double, 9> times{};
-    bool complete = false;
-    run(threads, [&](const Crew &crew) {
-      if (crew.index == 0)
-        complete = crew.size == threads;
-      for (double &time : times) {
+namespace {
+
+// What is known of one number of threads.
+struct BarrierCost {
+  std::atomic<double> seconds{0};      // 0: not measured yet
+  std::atomic<std::uint32_t> asked{0}; // since the process began
+};
+
+BarrierCost &barrier_cost(std::size_t threads) {
+  static std::array<BarrierCost, 257> costs;
+  return costs.at(std::min<std::size_t>(threads, 256));
+}
+
+// Threads that are awake and have a CPU each meet in 0.5 to 3 us. What was measured above that may
+// have been a bad moment: another process on a CPU, or a core that had to wake up.
+constexpr double good_barrier = 3e-6;
+constexpr double longest_look = 5e-3;
+
+// The least of some looks, or 0 where the team is busy.
+double measure_barrier(std::size_t threads) {
+  using Clock = std::chrono::steady_clock;
+  double least = 0;
+  bool enough = false; // written by the caller's thread before a barrier, read by all after it
+  run(threads, [&](const Crew &crew) {
+    if (crew.size != threads)
+      return;
+    const auto first = Clock::now();
+    for (int look = 0; look < 9; ++look) {
+      crew.wait();
+      if (enough)
+        return;
+      const auto begin = Clock::now();
+      for (int i = 0; i < 32; ++i)
         crew.wait();
-        const auto begin = std::chrono::steady_clock::now();
-        for (int i = 0; i < 32; ++i)
-          crew.wait();
-        const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-        if (crew.index == 0)
-          time = taken.count() / 32;
-      }
-    });
-    if (!complete) // the team was busy: alone there is nothing to wait for
-      return 1e-6;
-    known.store(std::max(*std::min_element(times.begin(), times.end()), 1e-7),
-                std::memory_order_relaxed);
-  }
-  return known.load(std::memory_order_relaxed);
+      if (crew.index != 0)
+        continue;
+      const auto now = Clock::now();
+      const double time = std::chrono::duration<double>(now - begin).count() / 32;
+      least = look == 0 ? time : std::min(least, time);
+      enough = std::chrono::duration<double>(now - first).count() > longest_look;
+    }
+  });
+  return least;
+}
+
+} // namespace
+
+double barrier_seconds(std::size_t threads) {
+  if (threads < 2)
+    return 0;
+  BarrierCost &cost = barrier_cost(threads);
+  const std::uint32_t asked = cost.asked.fetch_add(1, std::memory_order_relaxed) + 1;
+  double known = cost.seconds.load(std::memory_order_relaxed);
+  // Again at the 8th question, the 16th, the 32nd ...: a bad look is soon replaced, and a machine
+  // whose barriers are that slow pays for some 20 looks in a process's life.
+  const bool again = known > good_barrier && asked >= 8 && (asked & (asked - 1)) == 0;
+  if (known != 0 && !again)
+    return known;
+  const double seconds = measure_barrier(threads);
+  if (seconds == 0) // the team was busy: alone there is nothing to wait for
+    return known != 0 ? known : 1e-6;
+  known = std::max(known == 0 ? seconds : std::min(known, seconds), 1e-7);
+  cost.seconds.store(known, std::memory_order_relaxed);
+  return known;
+}
+
+void set_barrier_seconds(std::size_t threads, double seconds) {
+  barrier_cost(threads).seconds.store(seconds, std::memory_order_relaxed);
 }
 
 } // namespace culpa
+
+// What threadpoolctl knows the library by: other packages have a file of the name _core, too.
+extern "C" CULPA_EXPORT std::size_t culpa_num_threads() { return culpa::num_threads(); }

@@ -117,9 +117,11 @@ void set_num_threads(std::size_t count);
 // For calls from the calling thread alone, so that calls side by side may differ; 0: as all others.
 // Gives what was set before.
 std::size_t set_own_threads(std::size_t count);
-// Seconds that one barrier of that many threads takes, measured once: the least of some looks, for
-// others may be using the machine just then.
+// Seconds that one barrier of that many threads takes: the least of some looks, for others may be
+// using the machine just then, and of some more later while it is poor.
 double barrier_seconds(std::size_t threads);
+// For tests: as if that had been measured; 0: nothing yet.
+void set_barrier_seconds(std::size_t threads, double seconds);
 
 using Work = void (*)(void *, const Crew &);
 void run_on_team(std::size_t threads, Work work, void *context);

@@ -92,7 +92,7 @@ def test_a_pipe_gets_a_plain_and_aligned_table(measured: tuple[str, dict[str, An
         names = [*result["sides"], "FMA peak"]
         for name, line in zip(names, lines[at + 1 :], strict=False):
             assert line.startswith(f"  {name} ")
-            for end in ends[:-1]:
+            for end in ends[:-2]:  # the quartiles of the first side and the CPUs may be left out
                 assert line[end - 1] != " "
                 assert line[end] == " "
 

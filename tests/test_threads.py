@@ -351,6 +351,18 @@ def other():
     assert LogisticRegression().fit(X, X[:, 0] > 0).score(X, X[:, 0] > 0) > 0.9
     assert KMeans(3, n_init=1, random_state=0).fit(X).labels_.shape == (600,)
 """,
+    "lightgbm": """
+import numpy as np
+import lightgbm
+
+def other():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(2000, 20))
+    y = (X[:, 0] > 0).astype(int)
+    options = {"objective": "binary", "num_threads": 2, "verbose": -1}
+    trees = lightgbm.train(options, lightgbm.Dataset(X, y), num_boost_round=20)
+    assert ((trees.predict(X) > 0.5) == y).mean() > 0.9
+""",
 }
 
 

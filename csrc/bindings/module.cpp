@@ -63,6 +63,15 @@ PYBIND11_MODULE(_core_in_the_main_interpreter, m, pybind11::mod_gil_not_used()) 
   m.def("set_own_threads", &set_own_threads, "count"_a,
         "Threads for calls from the calling thread alone, 0: as all others; gives the last count.");
   m.def(
+      "barrier_seconds",
+      [](std::size_t threads) {
+        const py::gil_scoped_release release; // it may measure, up to some milliseconds
+        return barrier_seconds(threads);
+      },
+      "threads"_a, "What one meeting of so many threads costs: small steps use fewer threads.");
+  m.def("set_barrier_seconds", &set_barrier_seconds, "threads"_a, "seconds"_a,
+        "For tests: as if a meeting had been measured at that; 0: not measured yet.");
+  m.def(
       "force_plan",
       [](std::size_t threads, const std::string &schedule) {
         force_plan(threads, schedule == "columns" ? 1 : 0);

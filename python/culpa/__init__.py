@@ -42,6 +42,8 @@ from culpa.privacy import Privacy
 from culpa.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
 from culpa.scores import el2n, grand
 from culpa.serialization import load
+from culpa.thread_limits import follow_threadpoolctl as _follow_threadpoolctl
+from culpa.thread_limits import watch_for_threadpoolctl as _watch_for_threadpoolctl
 from culpa.threads import default_threads as _default_threads
 from culpa.threads import get_num_threads, set_num_threads
 from culpa.training import DivergedError
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _set_num_threads(_default_threads())
+_follow_threadpoolctl()
+_watch_for_threadpoolctl()
 
 __all__ = [
     "MAE",

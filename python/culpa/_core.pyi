@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Claim', 'Claimed', 'Examples', 'Job', 'Lent', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'claim', 'draw', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'lend', 'measure_peak', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'set_num_threads', 'set_own_threads', 'train_side_by_side']
+__all__: list[str] = ['Claim', 'Claimed', 'Examples', 'Job', 'Lent', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'barrier_seconds', 'claim', 'draw', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'lend', 'measure_peak', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'set_barrier_seconds', 'set_num_threads', 'set_own_threads', 'train_side_by_side']
 class Claim:
     """
     Whether a model is being trained or loaded, and by which thread.
@@ -240,6 +240,10 @@ class Model64:
     @steps.setter
     def steps(self, arg1: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
+def barrier_seconds(threads: typing.SupportsInt | typing.SupportsIndex) -> float:
+    """
+    What one meeting of so many threads costs: small steps use fewer threads.
+    """
 def claim(claims: collections.abc.Sequence[Claim], what: str, trains: bool) -> Claimed:
     """
     All of the models, or RuntimeError: to train them, or to load weights; `what` does it.
@@ -291,6 +295,10 @@ def philox(counter: typing.Annotated[collections.abc.Sequence[typing.SupportsInt
 def poisson_batches(n: typing.SupportsInt | typing.SupportsIndex, rate: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, first_step: typing.SupportsInt | typing.SupportsIndex, steps: typing.SupportsInt | typing.SupportsIndex) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64]]:
     """
     Batches that each of n rows enters with that probability: (rows, offsets).
+    """
+def set_barrier_seconds(threads: typing.SupportsInt | typing.SupportsIndex, seconds: typing.SupportsFloat | typing.SupportsIndex) -> None:
+    """
+    For tests: as if a meeting had been measured at that; 0: not measured yet.
     """
 def set_num_threads(count: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...

@@ -16,6 +16,7 @@ from culpa.examples import Examples
 from culpa.layers import Dense, DenseLayer, Dropout
 from culpa.losses import Loss, as_loss, probabilities
 from culpa.optimizers import Optimizer
+from culpa.thread_limits import follow_threadpoolctl
 
 __all__ = ["Sequential", "fit_many"]
 
@@ -176,6 +177,7 @@ class Sequential:
         self._core, self._input_size = self._initial_core(inputs), inputs
 
     def _built(self) -> _core.Model32 | _core.Model64:
+        follow_threadpoolctl()
         if self._core is None:
             raise RuntimeError(
                 "the model has no weights yet, for it does not know its input size: call fit, or "

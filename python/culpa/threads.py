@@ -15,6 +15,10 @@ __all__ = ["cgroup_limit", "default_threads", "get_num_threads", "own_threads", 
 def set_num_threads(count: int) -> None:
     """Set how many threads a call may use. Results do not depend on it, to the last bit.
 
+    threadpoolctl's limits hold, too: ``threadpool_limits(1)`` and
+    ``threadpool_limits({"culpa": 1})`` limit the calls from the thread that sets them, until they
+    are restored or this is called there.
+
     Parameters
     ----------
     count : int
@@ -34,6 +38,7 @@ def set_num_threads(count: int) -> None:
     if count > 1024:
         raise ValueError(f"count: expected at most 1024 threads, got {count}")
     _core.set_num_threads(count)
+    _core.set_own_threads(0)  # what was said last holds
 
 
 def get_num_threads() -> int:

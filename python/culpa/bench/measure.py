@@ -11,6 +11,8 @@ import numpy as np
 
 import culpa
 from culpa import _core
+from culpa.bench import cpu_use
+from culpa.bench.cpu_use import Look, Use
 from culpa.bench.machine import settle
 from culpa.bench.peers import Peer
 from culpa.bench.sides import Side
@@ -39,6 +41,8 @@ class Row:
         In a round.
     seconds : list of float
         Of a step, per round.
+    uses : list of Use
+        Of the CPUs, per round.
     """
 
     name: str
@@ -46,6 +50,12 @@ class Row:
     loss_difference: float
     steps: int
     seconds: list[float] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+
+    @property
+    def cpus(self) -> float:
+        """CPUs that were kept busy, at the median."""
+        return float(np.median([use.ran / use.wall for use in self.uses]))
 
 
 @dataclass
@@ -94,6 +104,9 @@ class Result:
                     "ratio_quartiles": self.ratios(row.seconds),
                     "steps_per_round": row.steps,
                     "seconds_per_round": row.seconds,
+                    "cpus_per_round": [use.ran / use.wall for use in row.uses],
+                    "share_of_cpu_time_asked_for": cpu_use.share(row.uses),
+                    "on_cpus": cpu_use.busy_cpus(row.uses),
                     "losses": row.losses,
                     "loss_difference": row.loss_difference,
                 }
@@ -149,7 +162,9 @@ def measure(
             _core.measure_peak(float64=False, threads=culpa.get_num_threads(), rounds=PEAK_LOOKS)
         )
         for row, side in turns if i % 2 == 0 else reversed(turns):
-            row.seconds.append(time_round(side, row.steps))
+            seconds_per_step, use = time_round(side, row.steps)
+            row.seconds.append(seconds_per_step)
+            row.uses.append(use)
     return result
 
 
@@ -185,11 +200,13 @@ def steps_per_round(side: Side, seconds: float) -> int:
         steps = 2 * done
 
 
-def time_round(side: Side, steps: int) -> float:
-    """Return the seconds of a step, over `steps` of them after a warm-up."""
+def time_round(side: Side, steps: int) -> tuple[float, Use]:
+    """Return the seconds of a step, over `steps` of them after a warm-up, and the CPUs' use."""
     settle()
     side.reset()
     side.run(max(1, round(WARM_UP * steps)))
+    before = Look.now()
     began = time.perf_counter()
     done = side.run(steps)
-    return (time.perf_counter() - began) / done
+    took = time.perf_counter() - began
+    return took / done, Look.now() - before

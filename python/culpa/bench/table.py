@@ -9,11 +9,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from culpa.bench.measure import CHECKED_STEPS, Result
+from culpa.bench import cpu_use
+from culpa.bench.measure import CHECKED_STEPS, Result, Row
 
 LEAST_WIDTH = 80  # of what is printed, even where a pipe or a narrow terminal suggests less
 COLUMNS = (("", 14), ("us/step", 9), ("GFLOP/s", 8), ("% of peak", 9), ("ratio", 6))
 QUARTILES = ("quartiles", 13)
+CPUS = ("CPUs", 6)
+DISTURBED = "!"
 
 
 def make_console() -> Console:
@@ -31,7 +34,7 @@ def print_line(console: Console, text: str, style: str = "") -> None:
 def print_head(console: Console) -> None:
     """Print the names of the columns."""
     table = _grid()
-    table.add_row(*(name for name, _ in (*COLUMNS, QUARTILES)), style="dim")
+    table.add_row(*(name for name, _ in (*COLUMNS, QUARTILES, CPUS)), style="dim")
     console.print(table)
 
 
@@ -50,6 +53,7 @@ def _block(result: Result) -> Table:
             f"  {row.name}",
             *_cells(result, row.seconds, peak),
             "" if first else _quartiles(result, row.seconds),
+            f"{row.cpus:.2f}" + (f" {DISTURBED}" if cpu_use.was_disturbed(row.uses) else "  "),
             style="bold green" if first else "",
         )
     at_peak = result.seconds_at_peak
@@ -60,7 +64,7 @@ def _block(result: Result) -> Table:
 
 def _grid() -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
-    for name, width in (*COLUMNS, QUARTILES):
+    for name, width in (*COLUMNS, QUARTILES, CPUS):
         justify = "right" if name else "left"
         table.add_column(width=width, no_wrap=True, justify=justify)  # type: ignore[arg-type]
     return table
@@ -121,7 +125,36 @@ def footnotes(results: Sequence[Result]) -> list[str]:
     ]
     if fewer:
         agreed += f" ({', '.join(fewer)}: in the first, for it trains two classes as one output)"
-    return [*lines, f"{agreed}."]
+    return [*lines, f"{agreed}.", *cpu_lines(results)]
+
+
+def cpu_lines(results: Sequence[Result]) -> list[str]:
+    """Return on which CPUs the sides ran, and which of them had to share these with other work."""
+    by_name: dict[str, list[Row]] = {}
+    for result in results:
+        for row in result.rows:
+            by_name.setdefault(row.name, []).append(row)
+    used = {
+        name: cpu_use.busy_cpus([use for row in rows for use in row.uses])
+        for name, rows in by_name.items()
+    }
+    where = ", ".join(
+        f"{name} on {' '.join(map(str, cpus))}" for name, cpus in used.items() if cpus
+    )
+    lines = [f"CPUs: CPU time over wall time, the median{f'; {where}' if where else ''}."]
+    disturbed = [
+        f"{row.name} on {result.workload.name} {cpu_use.share(row.uses):.2f}"
+        for result in results
+        for row in result.rows
+        if cpu_use.was_disturbed(row.uses)
+    ]
+    if disturbed:
+        lines.append(
+            f"{DISTURBED} got less than {cpu_use.LEAST_SHARE} of the CPU time that it asked for "
+            f"({', '.join(disturbed)}): other work had these CPUs meanwhile. Do not trust these "
+            "times; measure again on a quiet machine, or with fewer --threads."
+        )
+    return lines
 
 
 class Progress:
