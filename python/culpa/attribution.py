@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, data
+from culpa import _checks, columns, data
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -116,6 +116,9 @@ def compute(
         raise ValueError(f"seed: expected an integer below 2**64, got {seed}")
     epsilon = _checks.number("epsilon", epsilon, float(np.finfo(model.dtype).tiny), 1e30)
     core = model._built()
+    columns.check_beside(
+        model.feature_names, X, baseline=baseline, background=background, noise=noise
+    )
     x = data.check_dense(X, model.input_size, model.dtype, "attribute")
     options: dict[str, Any] = {"targets": _check_target(model, target, len(x))}
     options.update(_check_compared(model, method, baseline, background, x))
@@ -146,7 +149,7 @@ def compute(
         name = "background" if "background" in options else "baseline"
         row = answer["baseline_row"]
         raise data.not_finite(name, options[name], row, model.dtype, model.input_scale)
-    return Attribution(answer, method, data.column_names(X))
+    return Attribution(answer, method, columns.column_names(X))
 
 
 def _check_target(model: Sequential, target: Any, rows: int) -> NDArray[np.int64] | None:

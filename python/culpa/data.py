@@ -20,7 +20,6 @@ __all__ = [
     "check_weights",
     "check_x",
     "class_weights",
-    "column_names",
 ]
 
 Array = NDArray[Any]
@@ -65,6 +64,8 @@ def as_array(name: str, value: Any) -> Array:
             "M": "express dates as numbers first",
             "m": "express durations as numbers first",
         }.get(array.dtype.kind, f'use {name}.astype("float64")')
+        if hasattr(value, "collect"):  # polars' lazy frames
+            hint = f"use {name}.collect()"
         got = f"dtype {array.dtype}"
         if array.ndim == 0:
             got += f" ({_checks.describe(value)})"
@@ -151,12 +152,6 @@ def check_x(
     if finite:
         check_finite(name, array, dtype, scale)
     return array
-
-
-def column_names(X: Any) -> list[str] | None:
-    """Return the names of a frame's columns; None where X is none, or where they are numbers."""
-    names = list(getattr(X, "columns", ()))
-    return names if names and all(isinstance(name, str) for name in names) else None
 
 
 def check_dense(X: Any, inputs: int | None, dtype: str, purpose: str, name: str = "X") -> Array:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, data, serialization
+from culpa import _checks, _core, columns, data, serialization
 from culpa.groups import sorted_labels
 from culpa.model import Sequential, fit_many
 from culpa.schedules import Cosine
@@ -117,6 +117,10 @@ class Networks:
         if "rows" in options:
             raise TypeError("rows: expected none, for the folds choose them; pass X[rows], y[rows]")
         self.model = model
+        columns.check(model.feature_names, X)
+        validation = options.get("validation_data")
+        if isinstance(validation, (tuple, list)) and validation:  # copies get X without its names
+            columns.check(columns.column_names(X), validation[0], "X (validation)")
         self.x: Any = data.check_x(X, model.input_size, model.dtype, finite=False)
         targets = data.check_targets(model.loss, y, len(self.x), outputs, model.dtype, "y")
         if task == "classes":
@@ -182,8 +186,9 @@ class Estimators:
                 f"as scikit-learn's classifiers, got {_checks.describe(model)}{mend}"
             )
         self.model = model
-        self.X = X if hasattr(X, "iloc") else X.tocsr() if hasattr(X, "tocsr") else np.asarray(X)
-        if self.X.ndim == 0:
+        kept = hasattr(X, "iloc") or columns.is_frame(X)
+        self.X = X.tocsr() if hasattr(X, "tocsr") else X if kept else np.asarray(X)
+        if not self.X.shape:
             raise ValueError(f"X: expected rows of examples, got {_checks.describe(X)}")
         self.classes, self.codes = sorted_labels(y, self.X.shape[0], "y")
         if self.classes.dtype.kind == "f":  # whole numbers count as labels, NaN does not
@@ -201,17 +206,19 @@ class Estimators:
         for train, test, _ in splits:
             model = _clone(self.model)
             weight = {} if self.weights is None else {"sample_weight": self.weights[train]}
-            model.fit(self._rows(train), self.classes[self.codes[train]], **weight, **self.options)
+            model.fit(
+                columns.take(self.X, train),
+                self.classes[self.codes[train]],
+                **weight,
+                **self.options,
+            )
             with np.errstate(divide="ignore"):
                 log_p = np.log(self._probabilities(model, test))
             yield test, log_p, None
 
-    def _rows(self, rows: Ints) -> Any:
-        return self.X.iloc[rows] if hasattr(self.X, "iloc") else self.X[rows]
-
     def _probabilities(self, model: Any, rows: Ints) -> Floats:
         """Return p (rows, k), the columns those of `classes`."""
-        p = np.asarray(model.predict_proba(self._rows(rows)), dtype=np.float64)
+        p = np.asarray(model.predict_proba(columns.take(self.X, rows)), dtype=np.float64)
         known = np.asarray(getattr(model, "classes_", self.classes))
         if p.shape != (len(rows), len(known)) or not ((p >= 0) & (p <= 1 + 1e-6)).all():
             raise ValueError(

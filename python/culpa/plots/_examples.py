@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, blame, data
+from culpa import _checks, blame, columns, data
 from culpa.influence import Influence
 from culpa.model import Sequential
 from culpa.plots import _style
@@ -78,6 +78,10 @@ def examples(
     6
     """
     k = _checks.integer("k", k, 1)
+    if isinstance(guesses, Sequential):
+        columns.check(guesses.feature_names, X)
+    if isinstance(ranking, blame.Blame):
+        columns.check(ranking.feature_names, X, those="those that ranking is of")
     x = data.check_x(X, None, "float64", finite=False)
     labels = np.asarray(y)  # strings, too
     if labels.ndim == 0 or len(labels) != len(x):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, blame, data
+from culpa import _checks, blame, columns, data
 from culpa.attribution import Attribution
 from culpa.plots import _style
 
@@ -92,7 +92,8 @@ def inputs(
     given = None
     known: Sequence[str] | None = values.feature_names
     if X is not None:
-        known = known or data.column_names(X)
+        columns.check(known, X, those="those that values is of")
+        known = known or columns.column_names(X)
         given = data.as_array("X", X)
         if given.shape != table.shape:
             raise ValueError(
