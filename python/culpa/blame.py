@@ -238,7 +238,7 @@ class Blame(Quantities):
         ----------
         by : array_like (n,)
             A label for each example, ``y`` for one: integers, strings, booleans or anything else
-            that NumPy sorts.
+            that NumPy sorts. Missing labels (None, NaN, NaT, pandas.NA) form one group, the last.
 
         Returns
         -------

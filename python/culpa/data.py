@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks, _core
+from culpa.labels import as_labels, refuse_missing
 from culpa.losses import Loss
 from culpa.sparse import SparseRows, is_sparse
 
@@ -207,7 +208,12 @@ def _check_shape(name: str, shape: tuple[int, ...], inputs: int | None) -> None:
 
 def check_targets(loss: Loss, y: Any, rows: int, outputs: int, dtype: str, name: str) -> Targets:
     """Return y in the form that the core takes for this loss, or raise."""
-    array = as_array(name, y)
+    try:
+        array = as_array(name, y)
+    except TypeError:
+        what = "a number" if loss.task == "regression" else "a label"
+        refuse_missing(name, as_labels(y), what)  # more to the point than a dtype
+        raise
     if array.ndim == 0 or len(array) != rows:
         got = "a single number" if array.ndim == 0 else f"{len(array)}"
         raise ValueError(f"{name}: expected one entry for each of the {rows} rows of X, got {got}")
@@ -250,6 +256,7 @@ def check_targets(loss: Loss, y: Any, rows: int, outputs: int, dtype: str, name:
 
 
 def _check_labels(array: Array, outputs: int, name: str) -> NDArray[np.int32]:
+    refuse_missing(name, array)
     if array.dtype.kind not in "biu":
         raise TypeError(
             f"{name}: expected integer class indices 0 to {outputs - 1}, got dtype {array.dtype}; "
