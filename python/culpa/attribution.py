@@ -38,7 +38,10 @@ class Attribution:
     values : ndarray (n, inputs), of the model's dtype
         The attributions, of the raw inputs (before `input_scale`).
     target : ndarray (n,), int64
-        The output that was asked about.
+        The output that was asked about; of a classifier in culpa.sklearn the class, by its place
+        in ``classes_``.
+    target_labels : ndarray (n,), or None
+        The labels of the classes that were asked about, of a classifier in culpa.sklearn.
     output : ndarray (n,), of the model's dtype
         f(x).
     baseline_output : ndarray (n,), of the model's dtype, or None
@@ -66,6 +69,7 @@ class Attribution:
         self.feature_names = None if feature_names is None else tuple(feature_names)
         self.values: Array = answer["values"]
         self.target: NDArray[np.int64] = answer["targets"]
+        self.target_labels: Array | None = None
         self.output: Array = answer["outputs"]
         self.baseline_output: Array | None = None
         self.completeness_error: NDArray[np.float64] | None = None
