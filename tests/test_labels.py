@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -327,3 +328,19 @@ def test_estimators_get_frames_with_their_names(kind: str) -> None:
     words = frames.Series(np.array(["ant", "bee"])[Y].tolist())
     frame = culpa.find_label_errors(Named(), table, words, folds=3).to_frame(kind)
     assert set(frame["label"]) == {"ant", "bee"}
+
+
+# --- Files ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [("ant", "bee"), ("0", "1")])
+def test_a_csv_file_without_a_label_in_a_row_is_refused(
+    words: tuple[str, str], tmp_path: Path
+) -> None:
+    from culpa.pages import readers
+
+    path = tmp_path / "table.csv"
+    path.write_text("height,kind\n" + "".join(f"1,{word}\n" for word in [*words, "", *words]))
+    message = "data: column 'kind': expected a label in every row, got None in row 2; drop"
+    with pytest.raises(ValueError, match=message):
+        readers.read(str(path), culpa.CrossEntropy(), 2)

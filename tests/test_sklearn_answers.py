@@ -252,7 +252,9 @@ MULTILABEL: dict[str, Callable[[], Any]] = {
     "coo": lambda: sp.coo_array(SEVERAL),
     "lists": lambda: SEVERAL.tolist(),
     "booleans": lambda: SEVERAL > 0,
-    "nullable": lambda: pytest.importorskip("pandas").DataFrame(SEVERAL).astype("Int64"),
+    "nullable": lambda: (
+        pytest.importorskip("pandas", reason="frames").DataFrame(SEVERAL).astype("Int64")
+    ),
 }
 
 

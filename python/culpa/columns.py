@@ -79,7 +79,7 @@ def check(
 
     Where either side has no names there is nothing to compare: arrays are taken as they are.
     """
-    given = column_names(X)
+    given = None if expected is None else column_names(X)
     if expected is not None and given is not None:
         check_names(expected, given, name, those=those, mend=mend)
 

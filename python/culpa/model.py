@@ -75,6 +75,8 @@ class Sequential:
         The layers as given; ``layers[i].weight`` and ``.bias`` of dense ones are the parameters.
     history : History or None
         What the last fit reported, also where it was interrupted.
+    feature_names : tuple of str, or None
+        The columns of the first frame that the model was fitted on; other frames must have them.
 
     Raises
     ------
