@@ -229,6 +229,21 @@ def test_a_fit_that_fails_leaves_the_names(tmp_path: Path) -> None:
     assert model.feature_names == tuple("abcd")
 
 
+def test_a_frame_in_a_file_that_holds_nan_names_no_model(tmp_path: Path) -> None:
+    np.save(tmp_path / "X.npy", np.where(np.arange(60) == 30, np.nan, A.T).T)
+
+    class Mapped:
+        shape, columns = A.shape, tuple("abcd")
+
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+            return np.load(tmp_path / "X.npy", mmap_mode="r")
+
+    model = new(input_size=4)
+    with pytest.raises(ValueError, match=r"X: expected finite numbers.*in row 30"):
+        model.fit(Mapped(), Y, verbose=False)
+    assert model.feature_names is None
+
+
 def test_a_fit_of_many_that_fails_names_no_model() -> None:
     models = [new(input_size=4), new(seed=1, input_size=4)]
     models[1].feature_names = list("dcba")

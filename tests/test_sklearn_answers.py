@@ -347,7 +347,7 @@ def test_pictures_take_what_estimators_take() -> None:
     ax = culpa.plots.inputs(ours.attribute(table), 5, X=table)
     shown = {label.get_text() for label in ax.get_yticklabels()}
     assert shown == {f"{name} = {INTEGERS[5, i]}" for i, name in enumerate("abcd")}
-    y = [*SUMS[:-1].tolist(), None]
+    y = [*SUMS[:-1].tolist(), pd.NA]
     figure = culpa.plots.examples([N - 1, 0], table, y, ours.predict(table))
     texts = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert texts[0].startswith("row 79: label missing, guess ")
