@@ -169,7 +169,8 @@ def find_label_errors(
         scikit-learn's classifiers; copies of it are trained one after the other, made by
         ``sklearn.base.clone``, or without scikit-learn by ``copy.deepcopy``.
     X : array_like (n, inputs)
-        As the model takes it; for estimators also a pandas frame or a sparse matrix.
+        As the model takes it; for estimators also a pandas or polars frame, whose rows are picked
+        with their names, or a sparse matrix.
     y : array_like (n,)
         For a Sequential class indices, or 0 and 1 for binary_cross_entropy; for estimators labels
         of any kind that NumPy sorts. One in every row, and at least two rows of each class that
