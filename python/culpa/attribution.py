@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, data, quadrature
+from culpa import _checks, columns, data, quadrature
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -38,7 +38,10 @@ class Attribution:
     values : ndarray (n, inputs), of the model's dtype
         The attributions, of the raw inputs (before `input_scale`).
     target : ndarray (n,), int64
-        The output that was asked about.
+        The output that was asked about; of a classifier in culpa.sklearn the class, by its place
+        in ``classes_``.
+    target_labels : ndarray (n,), or None
+        The labels of the classes that were asked about, of a classifier in culpa.sklearn.
     output : ndarray (n,), of the model's dtype
         f(x).
     baseline_output : ndarray (n,), of the model's dtype, or None
@@ -66,6 +69,7 @@ class Attribution:
         self.feature_names = None if feature_names is None else tuple(feature_names)
         self.values: Array = answer["values"]
         self.target: NDArray[np.int64] = answer["targets"]
+        self.target_labels: Array | None = None
         self.output: Array = answer["outputs"]
         self.baseline_output: Array | None = None
         self.completeness_error: NDArray[np.float64] | None = None
@@ -116,6 +120,9 @@ def compute(
         raise ValueError(f"seed: expected an integer below 2**64, got {seed}")
     epsilon = _checks.number("epsilon", epsilon, float(np.finfo(model.dtype).tiny), 1e30)
     core = model._built()
+    columns.check_beside(
+        model.feature_names, X, baseline=baseline, background=background, noise=noise
+    )
     x = data.check_dense(X, model.input_size, model.dtype, "attribute")
     options: dict[str, Any] = {"targets": _check_target(model, target, len(x))}
     options.update(_check_compared(model, method, baseline, background, x))
@@ -147,7 +154,7 @@ def compute(
         name = "background" if "background" in options else "baseline"
         row = answer["baseline_row"]
         raise data.not_finite(name, options[name], row, model.dtype, model.input_scale)
-    return Attribution(answer, method, data.column_names(X))
+    return Attribution(answer, method, columns.column_names(X))
 
 
 def _check_target(model: Sequential, target: Any, rows: int) -> NDArray[np.int64] | None:

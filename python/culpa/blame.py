@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, data
+from culpa import _checks
+from culpa.columns import column_names
 from culpa.examples import Examples
 from culpa.groups import Groups, Quantities, group
 from culpa.layers import Activation, DenseLayer
@@ -237,7 +238,7 @@ class Blame(Quantities):
         ----------
         by : array_like (n,)
             A label for each example, ``y`` for one: integers, strings, booleans or anything else
-            that NumPy sorts.
+            that NumPy sorts. Missing labels (None, NaN, NaT, pandas.NA) form one group, the last.
 
         Returns
         -------
@@ -420,7 +421,7 @@ def compute(model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collect
         for layer in model.layers
         if isinstance(layer, DenseLayer)
     ]
-    return Blame(values, layers, len(examples.x), data.column_names(X))
+    return Blame(values, layers, len(examples.x), column_names(X))
 
 
 def split_gradient(model: Sequential, flat: Array) -> tuple[list[Array], list[Array]]:

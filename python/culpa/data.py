@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks, _core
+from culpa.labels import as_labels, refuse_missing
 from culpa.losses import Loss
 from culpa.sparse import SparseRows, is_sparse
 
@@ -20,7 +21,6 @@ __all__ = [
     "check_weights",
     "check_x",
     "class_weights",
-    "column_names",
 ]
 
 Array = NDArray[Any]
@@ -65,6 +65,8 @@ def as_array(name: str, value: Any) -> Array:
             "M": "express dates as numbers first",
             "m": "express durations as numbers first",
         }.get(array.dtype.kind, f'use {name}.astype("float64")')
+        if hasattr(value, "collect"):  # polars' lazy frames
+            hint = f"use {name}.collect()"
         got = f"dtype {array.dtype}"
         if array.ndim == 0:
             got += f" ({_checks.describe(value)})"
@@ -153,12 +155,6 @@ def check_x(
     return array
 
 
-def column_names(X: Any) -> list[str] | None:
-    """Return the names of a frame's columns; None where X is none, or where they are numbers."""
-    names = list(getattr(X, "columns", ()))
-    return names if names and all(isinstance(name, str) for name in names) else None
-
-
 def check_dense(X: Any, inputs: int | None, dtype: str, purpose: str, name: str = "X") -> Array:
     """Return X as an array (n, inputs), not yet looked through for NaN; sparse ones are refused."""
     if is_sparse(X):
@@ -212,7 +208,12 @@ def _check_shape(name: str, shape: tuple[int, ...], inputs: int | None) -> None:
 
 def check_targets(loss: Loss, y: Any, rows: int, outputs: int, dtype: str, name: str) -> Targets:
     """Return y in the form that the core takes for this loss, or raise."""
-    array = as_array(name, y)
+    try:
+        array = as_array(name, y)
+    except TypeError:
+        what = "a number" if loss.task == "regression" else "a label"
+        refuse_missing(name, as_labels(y), what)  # more to the point than a dtype
+        raise
     if array.ndim == 0 or len(array) != rows:
         got = "a single number" if array.ndim == 0 else f"{len(array)}"
         raise ValueError(f"{name}: expected one entry for each of the {rows} rows of X, got {got}")
@@ -255,6 +256,7 @@ def check_targets(loss: Loss, y: Any, rows: int, outputs: int, dtype: str, name:
 
 
 def _check_labels(array: Array, outputs: int, name: str) -> NDArray[np.int32]:
+    refuse_missing(name, array)
     if array.dtype.kind not in "biu":
         raise TypeError(
             f"{name}: expected integer class indices 0 to {outputs - 1}, got dtype {array.dtype}; "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, data
+from culpa import _checks, _core, columns, data
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -23,6 +23,7 @@ class Examples:
         self, model: Sequential, X: Any, y: Any, sample_weight: Any, suffix: str = ""
     ) -> None:
         names = [f"{name}{suffix}" for name in ("X", "y", "sample_weight")]
+        columns.check(model.feature_names, X, names[0])
         self.x = data.check_x(X, model.input_size, model.dtype, names[0], scale=model.input_scale)
         self.targets = data.check_targets(
             model.loss, y, len(self.x), model.output_size, model.dtype, names[1]
@@ -115,14 +116,15 @@ def check_model(model: Any) -> None:
         raise TypeError(f"model: expected a culpa.Sequential, got {_checks.describe(model)}")
 
 
-def validation_examples(model: Sequential, value: Any) -> Examples:
-    """Return fit's `validation_data` checked, memory maps too."""
+def validation_examples(model: Sequential, value: Any, names: list[str] | None) -> Examples:
+    """Return fit's `validation_data` checked, memory maps too; names: of the columns of X."""
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         raise TypeError(
             "validation_data: expected a tuple (X, y) or (X, y, sample_weight), "
             f"got {_checks.describe(value)}"
         )
     weight = value[2] if len(value) == 3 else None
+    columns.check(names, value[0], "X (validation)")
     examples = Examples(model, value[0], value[1], weight, " (validation)")
     if isinstance(examples.x, np.memmap):  # what is in memory has been checked
         data.check_finite("X (validation)", examples.x, model.dtype, model.input_scale, files=True)

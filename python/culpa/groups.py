@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks
+from culpa.labels import one_each, sorted_labels
 
 __all__ = ["Groups", "Quantities", "group"]
 
@@ -53,7 +53,8 @@ class Groups:
     Attributes
     ----------
     labels : ndarray (groups,)
-        The different labels, sorted.
+        The different labels, sorted. Missing ones (None, NaN, NaT, pandas.NA, what a mask hides)
+        are one group, the last: NaN among floats, NaT among dates, None among anything else.
     counts : ndarray (groups,), int64
         Examples in each group.
     sums, means
@@ -74,7 +75,8 @@ class Groups:
 
 def group(values: Mapping[str, Any], by: ArrayLike, rows: int) -> Groups:
     """Sum and average what `values` has of the per-example quantities, by label (rows,)."""
-    labels, codes = sorted_labels(by, rows)
+    mend = "group by one label at a time, such as by[:, 0]"
+    labels, codes = sorted_labels(one_each(by, rows, "by", mend), "by")
     counts = np.bincount(codes, minlength=len(labels))
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
 
@@ -96,29 +98,3 @@ def group(values: Mapping[str, Any], by: ArrayLike, rows: int) -> Groups:
 def each(function: Callable[[Array], Array], value: Any) -> Any:
     """Return the function of an array, or of each in a list of them."""
     return [function(array) for array in value] if isinstance(value, list) else function(value)
-
-
-def sorted_labels(by: ArrayLike, rows: int, name: str = "by") -> tuple[Array, Array]:
-    """Return the different labels (groups,), sorted, and each row's index (rows,) into them."""
-    try:
-        array = np.asarray(by)
-    except ValueError:  # rows of different lengths
-        array = np.empty(())
-    if array.shape != (rows,):
-        mend = ""
-        if array.ndim == 2 and len(array) == rows:
-            mend = (
-                f"; use {name}.ravel()" if array.shape[1] == 1 else f"; use {name}.argmax(axis=1)"
-            )
-        raise ValueError(
-            f"{name}: expected a label for each of the {rows} examples, got "
-            f"{_checks.describe(by)}{mend}"
-        )
-    try:
-        labels, codes = np.unique(array, return_inverse=True)
-    except TypeError as error:
-        raise TypeError(
-            f"{name}: expected labels of one kind, which can be sorted, got "
-            f"{_checks.describe(by)} ({error}); turn them into strings"
-        ) from None
-    return labels, codes

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, data, serialization
-from culpa.groups import sorted_labels
+from culpa import _checks, _core, columns, data, labels, serialization
 from culpa.model import Sequential, fit_many
 from culpa.schedules import Cosine
 
@@ -21,6 +20,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 BLOCK = 4096  # rows guessed at a time: a fold is never copied whole
+A_MODEL_EACH = (
+    "ask about several labels a row with a model per output: y[:, 0] with one, y[:, 1] with another"
+)
 LEAST_EPOCHS, MOST_EPOCHS, LEAST_STEPS = 10, 300, 1000
 
 
@@ -97,7 +99,7 @@ def _check_counts(classes: Array, codes: Ints, folds: int) -> None:
     if rare.size:
         raise ValueError(
             "y: expected at least 2 rows of each class, one to learn from while the other is held "
-            f"out, got 1 of {classes[rare[0]].tolist()!r}; drop such rows or merge their classes"
+            f"out, got 1 of {classes[rare].tolist()[0]!r}; drop such rows or merge their classes"
         )
 
 
@@ -117,7 +119,13 @@ class Networks:
         if "rows" in options:
             raise TypeError("rows: expected none, for the folds choose them; pass X[rows], y[rows]")
         self.model = model
+        columns.check(model.feature_names, X)
+        validation = options.get("validation_data")
+        if isinstance(validation, (tuple, list)) and validation:  # copies get X without its names
+            columns.check(columns.column_names(X), validation[0], "X (validation)")
         self.x: Any = data.check_x(X, model.input_size, model.dtype, finite=False)
+        if labels.several(y):
+            raise ValueError(f"y: expected one label a row, got several; {A_MODEL_EACH}")
         targets = data.check_targets(model.loss, y, len(self.x), outputs, model.dtype, "y")
         if task == "classes":
             if targets.labels is None:
@@ -125,16 +133,16 @@ class Networks:
                     "y: expected class indices, for a label that is right or wrong, got "
                     "probabilities; use y.argmax(axis=1)"
                 )
-            labels: Array = targets.labels
+            own: Array = targets.labels
         else:
             assert targets.values is not None
-            labels = targets.values[:, 0]
-            if not np.isin(labels, (0, 1)).all():
+            own = targets.values[:, 0]
+            if not np.isin(own, (0, 1)).all():
                 raise ValueError(
                     "y: expected zeros and ones, for a label that is right or wrong, got "
-                    f"{_checks.describe(labels[~np.isin(labels, (0, 1))][0].item())}"
+                    f"{_checks.describe(own[~np.isin(own, (0, 1))][0].item())}"
                 )
-        self.codes = labels.astype(np.int64)
+        self.codes = own.astype(np.int64)
         self.classes = np.arange(max(outputs, 2))
         self.options = {"optimizer": model.optimizer, "sample_weight": sample_weight, **options}
 
@@ -182,16 +190,19 @@ class Estimators:
                 f"as scikit-learn's classifiers, got {_checks.describe(model)}{mend}"
             )
         self.model = model
-        self.X = X if hasattr(X, "iloc") else X.tocsr() if hasattr(X, "tocsr") else np.asarray(X)
-        if self.X.ndim == 0:
+        kept = hasattr(X, "iloc") or columns.is_frame(X)
+        self.X = X.tocsr() if hasattr(X, "tocsr") else X if kept else np.asarray(X)
+        if not self.X.shape:
             raise ValueError(f"X: expected rows of examples, got {_checks.describe(X)}")
-        self.classes, self.codes = sorted_labels(y, self.X.shape[0], "y")
-        if self.classes.dtype.kind == "f":  # whole numbers count as labels, NaN does not
+        given = labels.one_each(y, self.X.shape[0], "y", A_MODEL_EACH)
+        labels.refuse_missing("y", given)
+        self.classes, self.codes = labels.sorted_labels(given, "y")
+        if self.classes.dtype.kind == "f":  # whole numbers count as labels
             broken = self.classes[self.classes != np.rint(self.classes)]
             if broken.size:
                 raise ValueError(
-                    f"y: expected class labels, got numbers such as {broken[0]}; drop rows without "
-                    "a label, and put numbers into classes"
+                    f"y: expected class labels, got numbers such as {broken[0]}; put numbers into "
+                    "classes"
                 )
         self.weights = data.check_weights("sample_weight", sample_weight, len(self.codes))
         self.options = options
@@ -201,17 +212,19 @@ class Estimators:
         for train, test, _ in splits:
             model = _clone(self.model)
             weight = {} if self.weights is None else {"sample_weight": self.weights[train]}
-            model.fit(self._rows(train), self.classes[self.codes[train]], **weight, **self.options)
+            model.fit(
+                columns.take(self.X, train),
+                self.classes[self.codes[train]],
+                **weight,
+                **self.options,
+            )
             with np.errstate(divide="ignore"):
                 log_p = np.log(self._probabilities(model, test))
             yield test, log_p, None
 
-    def _rows(self, rows: Ints) -> Any:
-        return self.X.iloc[rows] if hasattr(self.X, "iloc") else self.X[rows]
-
     def _probabilities(self, model: Any, rows: Ints) -> Floats:
         """Return p (rows, k), the columns those of `classes`."""
-        p = np.asarray(model.predict_proba(self._rows(rows)), dtype=np.float64)
+        p = np.asarray(model.predict_proba(columns.take(self.X, rows)), dtype=np.float64)
         known = np.asarray(getattr(model, "classes_", self.classes))
         if p.shape != (len(rows), len(known)) or not ((p >= 0) & (p <= 1 + 1e-6)).all():
             raise ValueError(

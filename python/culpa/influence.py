@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, data, serialization
+from culpa import _checks, columns, data, serialization
 from culpa.examples import Examples
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ def compute(
     k = 0 if top is None else _checks.integer("top", top, 1, "None gives all scores")
     model._built()
     for name, X in (("X_train", X_train), ("X_test", X_test)):
+        columns.check(model.feature_names, X, name)
         data.check_dense(X, model.input_size, model.dtype, "influence", name)
+    columns.check(columns.column_names(X_train), X_test, "X_test", those="those of X_train")
     train = Examples(model, X_train, y_train, None, "_train")
     test = Examples(model, X_test, y_test, None, "_test")
     cores = _cores(model, checkpoints)
@@ -178,4 +180,6 @@ def _differences(one: Sequential, other: Sequential) -> dict[str, tuple[Any, Any
         return {"layers": layers, **{name: config[name] for name in names}}
 
     a, b = description(one), description(other)
+    if one.feature_names and other.feature_names:  # without names there is nothing to compare
+        a["feature_names"], b["feature_names"] = one.feature_names, other.feature_names
     return {name: (a[name], b[name]) for name in a if a[name] != b[name]}

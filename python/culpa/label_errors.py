@@ -169,10 +169,12 @@ def find_label_errors(
         scikit-learn's classifiers; copies of it are trained one after the other, made by
         ``sklearn.base.clone``, or without scikit-learn by ``copy.deepcopy``.
     X : array_like (n, inputs)
-        As the model takes it; for estimators also a pandas frame or a sparse matrix.
+        As the model takes it; for estimators also a pandas or polars frame, whose rows are picked
+        with their names, or a sparse matrix.
     y : array_like (n,)
         For a Sequential class indices, or 0 and 1 for binary_cross_entropy; for estimators labels
-        of any kind that NumPy sorts. At least two rows of each class that occurs.
+        of any kind that NumPy sorts. One in every row, and at least two rows of each class that
+        occurs.
     folds : int, default 5
         How many; more give each model more to learn from, and take longer.
     repeats : int, default 1
@@ -199,7 +201,7 @@ def find_label_errors(
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as described.
+        Where an argument is not as described; where labels are missing, it says in which rows.
     culpa.DivergedError
         Where a model's loss becomes NaN or infinite.
 

@@ -10,7 +10,17 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, _core, attribution, blame, data, influence, serialization, training
+from culpa import (
+    _checks,
+    _core,
+    attribution,
+    blame,
+    columns,
+    data,
+    influence,
+    serialization,
+    training,
+)
 from culpa.callbacks import Callback, History
 from culpa.examples import Examples
 from culpa.layers import Dense, DenseLayer, Dropout
@@ -36,6 +46,7 @@ class Snapshot(NamedTuple):
     epochs: int
     optimizer: Optimizer | None
     history: History | None
+    feature_names: tuple[str, ...] | None
 
 
 class Sequential:
@@ -65,6 +76,8 @@ class Sequential:
         The layers as given; ``layers[i].weight`` and ``.bias`` of dense ones are the parameters.
     history : History or None
         What the last fit reported, also where it was interrupted.
+    feature_names : tuple of str, or None
+        The columns of the first frame that the model was fitted on; other frames must have them.
 
     Raises
     ------
@@ -116,6 +129,7 @@ class Sequential:
         self._claim = _core.Claim()  # of the thread that trains it, or loads weights
         self._core: _core.Model32 | _core.Model64 | None = None
         self._input_size: int | None = None
+        self._feature_names: tuple[str, ...] | None = None
         if input_size is not None:
             self._build(_checks.integer("input_size", input_size, 1))
 
@@ -130,6 +144,22 @@ class Sequential:
     def output_size(self) -> int:
         """Number of outputs."""
         return self._dense[-1].units
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """What the inputs are called: the columns of the first frame that the model was fitted on.
+
+        None where it was fitted on arrays alone, or on frames whose columns are not all strings.
+        Wherever rows come as a frame, their columns must be these, in this order; arrays are taken
+        as they are. To rename the inputs, assign a list of strings; None forgets the names.
+        """
+        return self._feature_names
+
+    @feature_names.setter
+    def feature_names(self, names: Sequence[str] | None) -> None:
+        if names is not None:
+            self._built()  # raises where there is no input size yet
+        self._feature_names = columns.checked_names(names, self._input_size or 0)
 
     def _make_core(self, inputs: int) -> _core.Model32 | _core.Model64:
         specs: list[tuple[int, int, str, float, float]] = []
@@ -195,7 +225,8 @@ class Sequential:
         X : array_like or sparse matrix (n, inputs)
             Any real dtype and memory layout; not copied, read row by row, memory maps too. SciPy's
             sparse matrices and arrays are read as CSR (others are converted to it once), and never
-            made dense.
+            made dense. The names of a frame's columns are kept as `feature_names`, and looked at
+            wherever this model gets a frame.
         y : array_like
             cross_entropy: class indices (n,) or probabilities (n, classes);
             binary_cross_entropy: 0 to 1, (n,) or (n, outputs); others: (n,) or (n, outputs).
@@ -240,7 +271,8 @@ class Sequential:
         Raises
         ------
         ValueError, TypeError
-            Where an argument is not as described; the model stays as it was.
+            Where an argument is not as described, or the columns of a frame are not those that the
+            model was fitted on; the model stays as it was.
         culpa.DivergedError
             Where the loss becomes NaN or infinite; the best weights so far are kept.
         RuntimeError
@@ -291,6 +323,7 @@ class Sequential:
             self._epochs,
             self.optimizer,
             self.history,
+            self._feature_names,
         )
 
     def _restore(self, snapshot: Snapshot) -> None:
@@ -299,6 +332,7 @@ class Sequential:
         core.set_parameters(snapshot.parameters)
         core.steps, self._epochs = snapshot.steps, snapshot.epochs
         self.optimizer, self.history = snapshot.optimizer, snapshot.history
+        self._feature_names = snapshot.feature_names
         if snapshot.moments is not None and self.optimizer is not None:
             core.set_optimizer(self.optimizer._core())
             core.set_moments(*snapshot.moments)
@@ -387,6 +421,7 @@ class Sequential:
 
     def _predict(self, X: Any, *, classes: bool) -> Array:
         core = self._built()
+        columns.check(self._feature_names, X)
         x = data.check_x(X, self._input_size, self.dtype, finite=False)
         answer, row = core.predict(data.in_core(x), classes)
         if row >= 0:
@@ -798,6 +833,7 @@ class Sequential:
             "input_size": self._input_size,
             "dtype": self.dtype,
             "input_scale": self.input_scale,
+            "feature_names": None if self._feature_names is None else list(self._feature_names),
         }
 
     def __getstate__(self) -> dict[str, Any]:
@@ -830,6 +866,7 @@ class Sequential:
             assert self._input_size is not None
             self._core = self._make_core(self._input_size)
             self._core.set_parameters(state["parameters"])
+            self.feature_names = state["config"].get("feature_names")
             if self.optimizer is not None:
                 self._core.set_optimizer(self.optimizer._core())
                 # Of another optimizer, where a fit with a new one began that very moment.

@@ -84,6 +84,7 @@ def load(path: str | PathLike[str]) -> Sequential:
             seed = _checks.integer("seed", config["seed"], 0)
             model = from_config({**config, "seed": seed, "input_size": None})
             model.load_state_dict({name: file.get_tensor(name) for name in names})
+            model.feature_names = config.get("feature_names")
     except SafetensorError as error:
         raise _bad(path, str(error)) from None
     except (KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:

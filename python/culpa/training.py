@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, data
+from culpa import _checks, _core, columns, data
 from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.examples import Examples, validation_examples
 from culpa.optimizers import Adam, Optimizer
@@ -130,18 +130,20 @@ class Training:
 
         # Everything is checked before the model is touched (but for a model that is not built yet:
         # it learns its input size here, and fit takes that back where a later check fails).
+        anew = "; to train on other columns, build a new model, or set feature_names to None"
+        columns.check(model.feature_names, X, mend=anew)
+        self.feature_names = columns.column_names(X)
         x = data.check_x(X, model.input_size, model.dtype, finite=False)
         self.built_here = model.input_size is None
         if self.built_here:
             model._build(x.shape[1])
         self.examples = Examples(model, x, y, sample_weight)
-        self.feature_names = data.column_names(X)
         self.rows, held_out = _split_rows(model, len(x), rows, split, validation_data)
         self.validation: Examples | None = None
         if held_out is not None:
             self.validation = self.examples.part(model, held_out, " (validation part)")
         elif validation_data is not None:
-            self.validation = validation_examples(model, validation_data)
+            self.validation = validation_examples(model, validation_data, self.feature_names)
         self._weigh_classes(model, class_weight)
         self.monitor = self._checked_monitor()
         if privacy is not None and self.stopping and not self.monitor.startswith("val_"):
@@ -213,6 +215,8 @@ class Training:
         with _core.lend(model._claim):
             for callback in self.callbacks:
                 callback.on_fit_begin(self)
+        if model.feature_names is None:
+            model.feature_names = self.feature_names
 
     def _checked_monitor(self) -> str:
         keys = ["loss", self.examples.metric]
@@ -405,6 +409,8 @@ class Training:
             if loss < least:
                 kept, least = candidate, loss
         self.core.set_parameters(kept[0])
+        if kept[0] is before:
+            self.model.feature_names = self._begun.feature_names
         done = min(self._in_epoch, self.steps_per_epoch - 1)
         raise DivergedError(
             f"the loss became NaN or infinite in epoch {self.epoch}, step {self._in_epoch} of "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, _core, data
+from culpa import _checks, _core, columns
 from culpa.examples import Examples, check_model
 from culpa.health.findings import Finding, LayerHealth, judge
 from culpa.health.vitals import measure
@@ -138,7 +138,7 @@ def diagnose(
     max_examples = _checks.integer("max_examples", max_examples, 1)
     model._built()
     model = model.copy()  # another thread may train it meanwhile
-    return diagnose_examples(model, sample(model, X, y, max_examples), data.column_names(X))
+    return diagnose_examples(model, sample(model, X, y, max_examples), columns.column_names(X))
 
 
 def sample(

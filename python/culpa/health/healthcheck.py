@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, data
+from culpa import _checks, columns
 from culpa.callbacks import Callback
 from culpa.examples import Examples
 from culpa.health.diagnosis import Diagnosis, diagnose_examples, sample
@@ -117,6 +117,7 @@ class HealthCheck(Callback):
                 "same time, got one for several; pass a new culpa.HealthCheck()"
             )
         if self._data is not None:
+            columns.check(training.feature_names, self._data[0], "X (HealthCheck)")
             sample(training.model, *self._data, self._most)
 
     def on_fit_begin(self, training: Training) -> None:
@@ -126,7 +127,7 @@ class HealthCheck(Callback):
         model = training.model
         if self._data is not None:
             self._examples = sample(model, *self._data, self._most)
-            self._names = data.column_names(self._data[0])
+            self._names = columns.column_names(self._data[0])
         else:
             self._names = training.feature_names
             y = training.examples.targets

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import culpa
+from culpa import columns
 from culpa.pages import readers
 from culpa.pages.page import Story, render, tell
 
@@ -34,6 +35,8 @@ def run(options: Options) -> None:
     """Print the summary, or write the page."""
     model = culpa.load(options.model)
     table = readers.read(options.data, model.loss, model.output_size, options.target)
+    if model.feature_names is not None and table.feature_names is not None:
+        columns.check_names(model.feature_names, table.feature_names, "data")
     shape = table.shape if options.shape is None else parse_shape(options.shape)
     told = tell(
         model,

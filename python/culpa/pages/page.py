@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, data
+from culpa import _checks, columns, data
 from culpa.examples import Examples, check_model
 from culpa.pages import story
 
@@ -141,7 +141,7 @@ def tell(
         target = own_y[0].astype(model.dtype).astype(np.float64)  # as the core sees it
     inputs, outputs = x.shape[1], model.output_size
     if feature_names is None:
-        feature_names = data.column_names(X)
+        feature_names = columns.column_names(X)
     else:
         feature_names = _strings("feature_names", feature_names, [inputs], "input")
     if class_names is not None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import datasets
+from culpa.labels import refuse_missing
 from culpa.losses import Loss
 
 __all__ = ["Table", "read"]
@@ -136,6 +137,8 @@ def _targets(
             y = y.astype(np.int64)
         return y, None
     except ValueError:
+        labels = np.array([cell if cell.strip() else None for cell in cells], object)
+        refuse_missing(f"data: column {name!r}", labels)
         classes, y = np.unique(cells, return_inverse=True)
     wanted = 2 if loss.task == "binary" else outputs
     if len(classes) != wanted:

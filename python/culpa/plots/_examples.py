@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, blame, data
+from culpa import _checks, blame, columns, data
 from culpa.influence import Influence
+from culpa.labels import as_labels, is_missing, several
 from culpa.model import Sequential
 from culpa.plots import _style
 from culpa.plots._inputs import draw_image
+from culpa.sparse import is_sparse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,8 +80,13 @@ def examples(
     6
     """
     k = _checks.integer("k", k, 1)
-    x = data.check_x(X, None, "float64", finite=False)
-    labels = np.asarray(y)  # strings, too
+    if isinstance(guesses, Sequential):
+        columns.check(guesses.feature_names, X)
+    if isinstance(ranking, blame.Blame):
+        columns.check(ranking.feature_names, X, those="those that ranking is of")
+    rows_of_x = X if is_sparse(X) else _style.numbers_of("X", X)
+    x = data.check_x(rows_of_x, None, "float64", finite=False)
+    labels = as_labels(y)  # strings, too
     if labels.ndim == 0 or len(labels) != len(x):
         got = "a single number" if labels.ndim == 0 else f"{len(labels)}"
         raise ValueError(f"y: expected one entry for each of the {len(x)} rows of X, got {got}")
@@ -90,6 +97,7 @@ def examples(
     said = _guesses(ranked.guesses if guesses is None else guesses, drawn, rows, len(x))
     # Of rows of numbers, those that a classifier of several outputs takes are probabilities.
     classes = not isinstance(guesses, Sequential) or guesses.loss.task == "classes"
+    classes = classes and not several(labels)
     captions = [
         _caption(
             _value(labels[row], classes),
@@ -181,10 +189,14 @@ def _value(value: Any, classes: bool) -> Any:
     if value.size > 1:
         return int(value.argmax()) if classes else tuple(value.ravel().tolist())
     one = value.item()
+    if is_missing(one):
+        return None
     return int(one) if isinstance(one, bool) else one
 
 
 def _as_text(value: Any, names: Sequence[str] | None) -> str:
+    if value is None:
+        return "missing"
     if isinstance(value, tuple):
         return _style.shorten(", ".join(map(_style.number, value)), 24)
     if names is not None and isinstance(value, (int, float)) and float(value).is_integer():

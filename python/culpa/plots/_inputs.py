@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, blame, data
+from culpa import _checks, blame, columns
 from culpa.attribution import Attribution
 from culpa.plots import _style
 
@@ -92,8 +92,9 @@ def inputs(
     given = None
     known: Sequence[str] | None = values.feature_names
     if X is not None:
-        known = known or data.column_names(X)
-        given = data.as_array("X", X)
+        columns.check(known, X, those="those that values is of")
+        known = known or columns.column_names(X)
+        given = _style.numbers_of("X", X)
         if given.shape != table.shape:
             raise ValueError(
                 f"X: expected shape {table.shape}, as values has, got {given.shape}; pass the "
@@ -102,7 +103,9 @@ def inputs(
         given = given[row]
     title = f"{what}, example {row}"
     if isinstance(values, Attribution):
-        title = f"{what} on output {int(values.target[row])}, example {row}"
+        label = values.target_labels
+        which = f"output {int(values.target[row])}" if label is None else f"class {label[row]}"
+        title = f"{what} on {_style.shorten(which)}, example {row}"
     if shape is not None:
         sizes = _checks.image_shape(shape, len(signal))
         return _image(signal, given, sizes, title, ends, ax)

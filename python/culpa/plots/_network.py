@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, blame, data
+from culpa.columns import check as check_columns
+from culpa.columns import column_names
 from culpa.examples import check_model
 from culpa.plots import _style
 from culpa.plots._inputs import colour_bar
@@ -106,7 +108,8 @@ def network(
     model = model.copy()  # one state, whoever trains it meanwhile
     most = _checks.integer("nodes", nodes, 1)
     connections = _checks.integer("connections", connections, 0)
-    names = feature_names if feature_names is not None else data.column_names(X)
+    check_columns(model.feature_names, X)
+    names = feature_names if feature_names is not None else column_names(X)
     x = data.check_x(X, model.input_size, model.dtype, finite=False)
     row = _checks.row("example", example, len(x))
     targets = data.as_array("y", y)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from culpa import _checks
+from culpa import _checks, data
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,6 +91,21 @@ def shorten(name: Any, most: int = 28) -> str:
         return text
     head = (most - 1) * 2 // 3
     return f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
+
+
+def numbers_of(name: str, X: Any) -> NDArray[Any]:
+    """Return X as an array of numbers: also what culpa.sklearn takes and the core does not."""
+    try:
+        return data.as_array(name, X)
+    except TypeError:
+        array = np.asarray(X)
+        if array.dtype.kind not in "fOU":
+            raise
+        try:
+            return array.astype(np.float64)
+        except (TypeError, ValueError):
+            pass
+        raise
 
 
 def names_of(name: str, given: Sequence[str] | None, count: int) -> list[str] | None:

@@ -7,18 +7,46 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_is_fitted,
+    validate_data,
+)
 
-from culpa import blame
+from culpa import blame, columns
 from culpa.attribution import Attribution
 from culpa.layers import Dense, Dropout
 from culpa.model import Sequential
 from culpa.sklearn.network import Network
 from culpa.threads import own_threads
 
-__all__ = ["Answers"]
+__all__ = ["Answers", "numbers"]
 
 Array = NDArray[Any]
+AS_IN_FIT = (np.float64, np.float32)  # what is neither becomes float64
+
+
+def numbers(value: Any, name: str) -> Any:
+    """Return numbers as an array that the core reads, converted where fit would convert them."""
+    if np.ndim(value) == 0 or _plain(value):
+        return value
+    return check_array(
+        value,
+        accept_sparse=True,
+        dtype=AS_IN_FIT,
+        ensure_all_finite=False,  # the core names the row
+        ensure_2d=False,
+        ensure_min_samples=0,
+        ensure_min_features=0,
+        input_name=name,
+    )
+
+
+def _plain(value: Any) -> bool:
+    """Say whether the core reads a value's dtype."""
+    dtype = getattr(value, "dtype", None)
+    return isinstance(dtype, np.dtype) and dtype.kind in "biuf" and dtype.itemsize <= 8
 
 
 class Answers:
@@ -27,6 +55,7 @@ class Answers:
     coefs_: list[Array]
     intercepts_: list[Array]
     n_threads: int | None
+    classes_: Array
 
     def _network(self) -> Network:
         raise NotImplementedError
@@ -68,7 +97,28 @@ class Answers:
         for i, (weight, bias) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
             state |= {f"dense_{i}.weight": weight, f"dense_{i}.bias": bias}
         model.load_state_dict(state)
+        model.feature_names = self._names()
         return model
+
+    def _names(self) -> list[str] | None:
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else list(names)
+
+    def _rows(self, X: Any) -> Any:
+        """Return X as the network is to read it, checked by scikit-learn."""
+        dtype = "numeric" if _plain(X) else AS_IN_FIT
+        return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False, dtype=dtype)
+
+    def _places(self, labels: Any, rows: int) -> NDArray[np.int64]:
+        """Return the place in `classes_` of a label, or of one for each row: (rows,)."""
+        encoded = self._encoded(np.atleast_1d(labels) if np.ndim(labels) == 0 else labels, "target")
+        places = encoded[:, 0] if encoded.shape[1] == 1 else encoded.argmax(axis=1)
+        if np.ndim(labels) and len(places) != rows:
+            raise ValueError(
+                f"target: expected one label, or one for each of the {rows} rows of X, got "
+                f"{len(places)}"
+            )
+        return np.broadcast_to(places, rows).astype(np.int64)
 
     def blame(
         self,
@@ -84,7 +134,7 @@ class Answers:
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The input data.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        y : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_outputs)
             Targets, as for ``fit``.
         sample_weight : array-like of shape (n_samples,), default=None
             Sample weights; they matter to ``weights`` and ``biases`` alone.
@@ -98,12 +148,17 @@ class Answers:
             Of the core's loss: the mean over the outputs of an example, without L2.
         """
         model = self.to_sequential()
-        validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        rows = self._rows(X)
         encoded = self._encoded(y)
         if model.loss.task == "classes":
             encoded = encoded.argmax(axis=1)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, rows)
         with own_threads(self.n_threads):
-            return model.blame(X, encoded, sample_weight=sample_weight, want=want)
+            answer = model.blame(rows, encoded, sample_weight=sample_weight, want=want)
+        names = columns.column_names(X)
+        answer.feature_names = None if names is None else tuple(names)
+        return answer
 
     def attribute(self, X: Any, *, target: Any = None, **options: Any) -> Attribution:
         """Ask how much each input did to one output, for each example.
@@ -113,10 +168,14 @@ class Answers:
         X : array-like of shape (n_samples, n_features)
             The input data.
         target : label or array-like of shape (n_samples,), default=None
-            Which output to explain, for all rows or for each: with several classes a label, by
-            default the guess; else the index of an output, by default the only one.
+            What to explain, for all rows or for each: of a classifier a label, by default the
+            guess where there are several classes, and ``classes_[1]`` where there are two. Their
+            only output speaks for ``classes_[1]``; asked about ``classes_[0]``, all is of minus
+            that output. With several outputs or in regression the index of an output, by default
+            the only one.
         **options
-            Of :meth:`culpa.Sequential.attribute`: ``method``, ``baseline``, ``steps``, ...
+            Of :meth:`culpa.Sequential.attribute`: ``method``, ``baseline``, ``steps``, ...;
+            ``baseline``, ``background`` and ``noise`` may be of any dtype that ``fit`` takes.
 
         Returns
         -------
@@ -124,9 +183,31 @@ class Answers:
             Attributions of the last layer's output before softmax, logistic or exp.
         """
         model = self.to_sequential()
-        validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        if target is not None and model.loss.task == "classes":
-            places = self._encoded(np.atleast_1d(target), "target").argmax(axis=1)
-            target = places if np.ndim(target) else int(places[0])
+        compared = {name: options.get(name) for name in ("baseline", "background", "noise")}
+        columns.check_beside(self._names(), X, **compared)
+        rows = self._rows(X)
+        options |= {name: numbers(value, name) for name, value in compared.items()}
+        two = model.loss.task == "binary" and model.output_size == 1
+        places: NDArray[np.int64] | None = None
+        if target is not None and (two or model.loss.task == "classes"):
+            places = target = self._places(target, rows.shape[0])
+        elif two:
+            places = np.full(rows.shape[0], len(self.classes_) - 1)
         with own_threads(self.n_threads):
-            return model.attribute(X, target=target, **options)
+            answer = model.attribute(rows, target=None if two else target, **options)
+        if two and places is not None:
+            answer.target = places
+            _of_minus(answer, places == 0)
+        if two or model.loss.task == "classes":
+            answer.target_labels = self.classes_[answer.target]
+        names = columns.column_names(X)
+        answer.feature_names = None if names is None else tuple(names)
+        return answer
+
+
+def _of_minus(answer: Attribution, rows: NDArray[np.bool_]) -> None:
+    """Turn some rows of an answer about f into those about -f; errors of sums stay the same."""
+    arrays = [answer.values, answer.output, answer.baseline_output, *(answer.nodes or [])]
+    for array in arrays:
+        if array is not None:
+            array[rows] = -array[rows]

@@ -9,9 +9,12 @@ import numpy as np
 import sklearn.neural_network
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_array
 
+from culpa import labels
 from culpa.label_errors import LabelErrors, find_label_errors
 from culpa.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, Huber, Poisson, Quantile
+from culpa.sklearn.answers import numbers
 from culpa.sklearn.network import Objective
 from culpa.sklearn.perceptron import CONSTRAINTS, Perceptron, is_finite
 
@@ -187,17 +190,39 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
         return labels
 
     def _encoded(self, y: Any, name: str = "y") -> Array:
-        y = np.asarray(y)
+        if self._label_binarizer.y_type_ == "multilabel-indicator":
+            y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name=name)
+            if y.shape[1:] != self.classes_.shape:
+                raise ValueError(
+                    f"{name}: expected {len(self.classes_)} zeros and ones in every row, as in "
+                    f"fit, got shape {y.shape}"
+                )
+            encoded: Array = self._label_binarizer.transform(y).astype(bool)
+            return encoded
+        y = labels.as_labels(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = y.ravel()
-        if y.ndim == 1:
-            unknown = np.setdiff1d(y, self.classes_)
-            if len(unknown):
-                raise ValueError(
-                    f"{name}: expected labels among {self.classes_}, those of fit, got {unknown}"
-                )
-        encoded: Array = self._label_binarizer.transform(y).astype(bool)
-        return encoded
+        if y.ndim != 1:
+            one_hot = y.shape[1:] == self.classes_.shape and not labels.several(y)
+            mend = f"; use classes_[{name}.argmax(axis=1)]" if one_hot else ""
+            raise ValueError(
+                f"{name}: expected a label in every row, as in fit, got shape {y.shape}{mend}"
+            )
+        valid = self._encoded_if_valid(y)
+        if valid is not None:
+            return valid
+        labels.refuse_missing(name, y)
+        known = {label: place for place, label in enumerate(self.classes_.tolist())}
+        given = y.tolist()
+        try:
+            unknown = list(dict.fromkeys(label for label in given if label not in known))
+        except TypeError:  # of no kind that a label can be
+            unknown = given
+        if unknown:
+            raise ValueError(
+                f"{name}: expected labels among {self.classes_}, those of fit, got {unknown[:5]}"
+            )
+        return self._encoded_places(np.array([known[label] for label in given], np.int64))
 
     def _encoded_if_valid(self, y: Array) -> Array | None:
         classes = self.classes_
@@ -211,9 +236,13 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
         places = np.searchsorted(classes, y).clip(max=len(classes) - 1)
         if not np.array_equal(classes[places], y):
             return None
+        return self._encoded_places(places)
+
+    def _encoded_places(self, places: Array) -> Array:
+        """Return classes, given by their places in `classes_`, encoded."""
         if self.n_outputs_ == 1:
             return np.asarray(places == 1).reshape(-1, 1)
-        return np.asarray(places[:, None] == np.arange(len(classes)))
+        return np.asarray(places[:, None] == np.arange(len(self.classes_)))
 
     def _predict(self, X: Any, check_input: bool = True) -> Array:
         if self._label_binarizer.y_type_ != "multiclass":
@@ -389,5 +418,8 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
         return y if y.dtype.kind in "iuf" and is_finite(y) else None
 
     def _encoded(self, y: Any, name: str = "y") -> Array:
-        targets: Array = np.asarray(y)
+        y = labels.as_labels(y)
+        if y.dtype.kind == "O":
+            labels.refuse_missing(name, y, "a number")
+        targets: Array = np.asarray(numbers(y, name))
         return targets if targets.ndim == 2 else targets.reshape(-1, 1)

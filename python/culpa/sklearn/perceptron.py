@@ -298,7 +298,15 @@ class Perceptron(Answers, CallbackSupportMixin):
         if given is None:
             return None
         X, y, sample_weight = given
-        X, y = validate_data(self, X, y, reset=False, accept_sparse="csr", multi_output=True)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            reset=False,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=(np.float64, np.float32),
+        )
         encoded = self._encoded(y, "y_val")
         if encoded.shape[1] != self.n_outputs_:
             raise ValueError(
