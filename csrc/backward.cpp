@@ -60,8 +60,8 @@ void backward(const Network &network, const Parameters<T> &parameters, Workspace
                  space.hidden[l].data},
                 some, columns);
       if (l > 0 && !masked)
-        through_activation(network.layers[l - 1], space.hidden[l], space.slopes[l - 1], below,
-                           some, columns);
+        through_activation(network.layers[l - 1], space.hidden[l], space.slopes[l - 1], below, some,
+                           columns);
     });
     if (l == 0)
       break;

@@ -114,7 +114,7 @@ std::size_t predict_block(const Model<T> &model, const Examples &examples, Range
 
 template <class T>
 PredictResult predict(const Model<T> &model, const Examples &examples, std::size_t rows,
-                    const PredictOut<T> &out, std::size_t threads, Interrupt interrupt) {
+                      const PredictOut<T> &out, std::size_t threads, Interrupt interrupt) {
   if (rows == 0)
     return {};
   const std::size_t height = std::min(rows, block_rows);
@@ -132,11 +132,10 @@ PredictResult predict(const Model<T> &model, const Examples &examples, std::size
       spaces.back().entries.reserve(entries, 1);
   }
   std::atomic<std::size_t> bad{no_row};
-  const bool finished = share_out(plan.threads, rows, height, interrupt,
-                                  [&](Range mine, std::size_t thread, const Crew &crew) {
-                                    report(bad, predict_block(model, examples, mine, spaces[thread],
-                                                              out, crew));
-                                  });
+  const bool finished = share_out(
+      plan.threads, rows, height, interrupt, [&](Range mine, std::size_t thread, const Crew &crew) {
+        report(bad, predict_block(model, examples, mine, spaces[thread], out, crew));
+      });
   return {bad.load(), !finished};
 }
 

@@ -1,8 +1,8 @@
 // Several models on the same data. Where a step of all of them is short, each is on one thread for
-// some steps at a time, and the call is back before a signal could want attention. Where it is long,
-// every step is in two halves: the gradients of all models, which a signal may stop, and then all
-// updates. So all models do the same number of steps, however the call ends, and a signal handler
-// finds each of them after the same step.
+// some steps at a time, and the call is back before a signal could want attention. Where it is
+// long, every step is in two halves: the gradients of all models, which a signal may stop, and then
+// all updates. So all models do the same number of steps, however the call ends, and a signal
+// handler finds each of them after the same step.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -36,10 +36,9 @@ public:
       const double flops = models[i]->network.flops() * static_cast<double>(rows);
       total += flops;
       most = std::max(most, flops);
-      plans_.push_back(
-          flops > wide_step
-              ? make_plan(models[i]->network, rows, Walk::train, threads, &jobs[i].examples.x)
-              : Plan{});
+      plans_.push_back(flops > wide_step ? make_plan(models[i]->network, rows, Walk::train, threads,
+                                                     &jobs[i].examples.x)
+                                         : Plan{});
       length_ = i ? std::min(length_, jobs[i].steps) : jobs[i].steps;
     }
     halves_ = total > short_walk * static_cast<double>(crowd_) || most > 2 * short_walk;
@@ -93,8 +92,8 @@ private:
     Step<T> step = steps.at(index);
     const Crew alone{};
     const Range units = steps.own_units(alone);
-    if (step.weight_sum > 0 && (!steps.walk(step, alone, Schedule::rows, units) ||
-                                !steps.settle(step, alone, units)))
+    if (step.weight_sum > 0 &&
+        (!steps.walk(step, alone, Schedule::rows, units) || !steps.settle(step, alone, units)))
       return false;
     steps.count(step);
     steps.write(step);

@@ -95,7 +95,8 @@ Range own_units(const std::vector<Unit> &units, const Crew &crew) {
 
 template <class T>
 Steps<T>::Steps(Model<T> &model, const TrainJob &job, std::size_t threads, bool holds_back)
-    : model_(model), job_(job), rows_(longest_batch(job)), holds_back_(holds_back || job.clip_norm > 0) {
+    : model_(model), job_(job), rows_(longest_batch(job)),
+      holds_back_(holds_back || job.clip_norm > 0) {
   if (!model.has_moments) // a model without an optimizer gets the default
     set_optimizer(model, model.optimizer);
   // The last block's gradients take that long at the most, about 0.1 s, where weights are not held
@@ -115,8 +116,8 @@ template <class T> Step<T> Steps<T>::at(std::size_t index) const {
       job_.privacy.clip > 0 ? job_.privacy.divisor : weight_sum(job_.examples, batch);
   Step<T> step{index, batch, weights, {model_.seed, model_.member, model_.steps, 0}, {}, {}};
   if (weights > 0)
-    step.rule = make_rule<T>(model_.optimizer, job_.learning_rates[index],
-                             model_.moments.steps + 1, 1 / weights, weights);
+    step.rule = make_rule<T>(model_.optimizer, job_.learning_rates[index], model_.moments.steps + 1,
+                             1 / weights, weights);
   return step;
 }
 
@@ -133,8 +134,8 @@ bool Steps<T>::walk(Step<T> &step, const Crew &crew, Schedule schedule, Range un
     crew.wait();
     for (std::size_t u = units.begin; u < units.end; ++u) {
       T *gradient = whole ? space.gradient.data() : piece;
-      const Place place = whole ? place_in_flat(network, space.units[u])
-                                : place_in_piece(network, space.units[u]);
+      const Place place =
+          whole ? place_in_flat(network, space.units[u]) : place_in_piece(network, space.units[u]);
       for (std::size_t i = 0; i < place.rows; ++i)
         std::fill_n(gradient + place.offset + i * place.stride, place.width, T(0));
       finish_unit(step, u, gradient, place);

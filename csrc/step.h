@@ -1,5 +1,5 @@
-// One step of training in the pieces that trainer.cpp and side_by_side.cpp put together. All threads
-// of a crew call them alike, each for its own units.
+// One step of training in the pieces that trainer.cpp and side_by_side.cpp put together. All
+// threads of a crew call them alike, each for its own units.
 #pragma once
 
 #include <atomic>
