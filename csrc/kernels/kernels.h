@@ -204,8 +204,9 @@ template <class T> struct UpdateRule {
   T shrink;         // the parameter counts times this first: decoupled decay
   T rate;           // learning rate, with Adam's first bias correction
   T beta_1, beta_2; // Adam; beta_2 also RMSprop's rho
+  T rest_1, rest_2; // 1 - beta, rounded once: in float 1 - 0.999 is 5e-5 too great
   T variance_scale; // Adam: what sqrt(v) counts times before epsilon is added
-  T epsilon;
+  T epsilon;        // a normal number: 0 / 0 is no step
   T momentum;
   bool nesterov;
   bool velocity; // scikit-learn's momentum: the buffer holds the step, learning rate included

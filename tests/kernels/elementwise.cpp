@@ -121,6 +121,8 @@ template <class T> void check_update(const Kernels<T> &k, Log &log) {
                                            .rate = T(0.1),
                                            .beta_1 = T(0.9),
                                            .beta_2 = T(0.999),
+                                           .rest_1 = T(0.1),
+                                           .rest_2 = T(0.001),
                                            .variance_scale = T(1.5),
                                            .epsilon = T(1e-8),
                                            .momentum = static_cast<T>(momentum),
