@@ -11,6 +11,7 @@
 #include "parameters.h"
 #include "team.h"
 #include "view.h"
+#include "weights.h"
 #include "workspace.h"
 
 namespace culpa {
@@ -124,7 +125,8 @@ void backward(const Network &network, const Parameters<T> &parameters, Workspace
               const Matrix<T> *input_delta = nullptr, const T *first_weights = nullptr);
 
 // Each row's error signals times its weight, where the examples have weights.
-template <class T> void weigh(Workspace<T> &space, const Block &block, const Crew &crew);
+template <class T>
+void weigh(Workspace<T> &space, const Block &block, const BatchWeights &weights, const Crew &crew);
 // One row's, times a factor.
 template <class T> void scale_row(const Workspace<T> &space, std::size_t row, T factor);
 
