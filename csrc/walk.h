@@ -78,11 +78,10 @@ using kernels::no_row;
 // the source found to hold a value that is not finite, or no_row.
 template <class T>
 std::size_t gather(const Source &source, const Examples &examples, Range positions,
-                   std::size_t first, T scale, Matrix<T> to, RowBuffer<T> &buffer);
+                   std::size_t first, T scale, Matrix<T> to, RowBuffer &buffer);
 // The same into rows side by side.
 template <class T>
-std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to,
-                        RowBuffer<T> &buffer);
+std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to);
 
 // Keeps the lowest of the bad rows that threads report, so that the one named is always the same.
 inline void report(std::atomic<std::size_t> &lowest, std::size_t row) {

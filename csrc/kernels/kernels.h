@@ -104,6 +104,17 @@ template <class T> struct Gather {
   std::size_t stride;
 };
 
+// Rows of a data source, converted, side by side.
+template <class T> struct Rows {
+  DType type;
+  const void *source;                       // row 0
+  std::ptrdiff_t row_stride, column_stride; // in bytes, any
+  std::size_t columns;
+  const std::int64_t *order; // as Gather's
+  Range positions;
+  T *to; // where the row at positions.begin goes
+};
+
 // Rows of a sparse matrix: row r has the entries [begins[r], ends[r]), by rising column.
 template <class T> struct Entries {
   const std::size_t *begins, *ends;
@@ -187,6 +198,14 @@ template <class T> struct RowSquares {
   double *sums;
 };
 
+// The same for a sparse matrix, with the same bits.
+template <class T> struct SparseRowSquares {
+  Entries<T> x;
+  std::size_t columns;
+  Range rows;
+  double *sums;
+};
+
 // values[i] += scale * standard normal number first + i of a stream.
 template <class T> struct Noise {
   T *values;
@@ -228,6 +247,7 @@ template <class T> struct Kernels {
   void (*loss)(const LossRows<T> &);
   // Gives the first row found that holds a value that is not finite, or no_row.
   std::size_t (*gather)(const Gather<T> &);
+  std::size_t (*rows)(const Rows<T> &); // the same
   void (*sparse_product)(const SparseProduct<T> &, Range rows, Range panels);
   void (*sparse_outer)(const SparseOuter<T> &);
   void (*sparse_dropout)(const SparseDropout<T> &);
@@ -235,6 +255,7 @@ template <class T> struct Kernels {
                  std::size_t n);
   double (*sum_of_squares)(const T *values, std::size_t n);
   void (*row_squares)(const RowSquares<T> &);
+  void (*sparse_row_squares)(const SparseRowSquares<T> &);
   void (*noise)(const Noise<T> &);
   // n rounds of as many operations as peak_flop says: the most that a core can do (peak.inc).
   T (*peak)(std::size_t n);
