@@ -251,11 +251,11 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
   crew.enter(Phase::loss);
   const Matrix<T> outputs = space.hidden.back();
   active<T>().loss({network.loss, static_cast<T>(network.loss_parameter),
-                    static_cast<T>(network.loss_limit), outputs.data, outputs.stride, mine,
-                    network.outputs(), examples.y.labels ? space.labels.data() : nullptr,
-                    space.targets.data(), space.delta.back().data, space.losses.data(),
-                    space.scores.data(), examples.score_scale,
-                    space.scratch.data() + crew.index * space.scratch_size});
+                    static_cast<T>(1 - network.loss_parameter), static_cast<T>(network.loss_limit),
+                    outputs.data, outputs.stride, mine, network.outputs(),
+                    examples.y.labels ? space.labels.data() : nullptr, space.targets.data(),
+                    space.delta.back().data, space.losses.data(), space.scores.data(),
+                    examples.score_scale, space.scratch.data() + crew.index * space.scratch_size});
   bool finite = true;
   for (std::size_t r = mine.begin; r < mine.end; ++r) // without a branch: it runs on all lanes
     finite &= std::abs(space.losses[r]) <= std::numeric_limits<double>::max();

@@ -93,6 +93,7 @@ std::size_t predict_block(const Model<T> &model, const Examples &examples, Range
     }
     k.loss({network.loss,
             static_cast<T>(network.loss_parameter),
+            static_cast<T>(1 - network.loss_parameter),
             static_cast<T>(network.loss_limit),
             x.data,
             x.stride,

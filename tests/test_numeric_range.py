@@ -79,6 +79,16 @@ def test_one_minus_beta_is_exact_in_float32(kind: Any, beta: float) -> None:
     assert np.abs(moved[0] - moved[1]).max() < 2e-5 * np.abs(moved[1]).max()
 
 
+@pytest.mark.parametrize("q", [0.9, 0.999, 0.999999])
+def test_one_minus_q_is_exact_in_float32(q: float) -> None:
+    """The slope of a quantile's loss where the guess is too great."""
+    model = culpa.Sequential([culpa.Dense(1)], culpa.Quantile(q), input_size=1)
+    model.layers[0].weight = np.eye(1)
+    answer = model.blame([[3.0]], [1.0])
+    assert answer.nodes[0][0, 0] == np.float32(1 - q)
+    assert answer.losses[0] == pytest.approx(2 * (1 - q), rel=1e-7)
+
+
 # Inputs: denormals
 
 
@@ -311,7 +321,7 @@ def test_a_matrix_of_labels_is_refused_by_name() -> None:
     x = rng.normal(size=(3, 2))
     with pytest.raises(ValueError, match=r"^y: expected shape \(3,\) of class indices"):
         model.fit(x, matrix([[0], [1], [0]]), verbose=False)
-    with pytest.raises(ValueError, match="^y: expected one entry for each of the 3 rows"):
+    with pytest.raises(ValueError, match=r"^y: expected one entry for each of the 3 rows"):
         model.fit(x, matrix([[0, 1, 0]]), verbose=False)
-    with pytest.raises(ValueError, match="^sample_weight: expected shape"):
+    with pytest.raises(ValueError, match=r"^sample_weight: expected shape"):
         model.fit(x, [0, 1, 0], sample_weight=matrix([[1, 1, 1]]), verbose=False)

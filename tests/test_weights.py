@@ -224,21 +224,21 @@ def test_models_side_by_side_are_refused_before_any_trains() -> None:
     models = [network("float32", seed) for seed in range(2)]
     before = [flat(model).tobytes() for model in models]
     rows = [np.arange(20), np.arange(20, N)]
-    with pytest.raises(ValueError, match="^sample_weight: .*28 rows to train on"):
+    with pytest.raises(ValueError, match=r"^sample_weight: .*28 rows to train on"):
         culpa.fit_many(models, X, Y, rows=rows, sample_weight=first_rows(), epochs=1)
     assert [flat(model).tobytes() for model in models] == before
 
 
 def test_a_model_without_an_input_size_stays_so() -> None:
     model = culpa.Sequential([culpa.Dense(3)], "cross_entropy")
-    with pytest.raises(ValueError, match="^sample_weight: "):
+    with pytest.raises(ValueError, match=r"^sample_weight: "):
         model.fit(X, Y, rows=[30], sample_weight=first_rows(), verbose=False)
     assert model.input_size is None
 
 
 def test_a_fold_without_weight_is_refused() -> None:
     weights = np.r_[1.0, np.zeros(N - 1)]
-    with pytest.raises(ValueError, match="^sample_weight: .*rows to train on"):
+    with pytest.raises(ValueError, match=r"^sample_weight: .*rows to train on"):
         culpa.find_label_errors(network("float32"), X, Y, folds=2, sample_weight=weights)
 
 
@@ -253,7 +253,7 @@ def test_a_fold_of_an_estimator_without_weight_is_refused_before_any_trains() ->
             raise AssertionError("asked")
 
     weights = np.r_[1.0, np.zeros(N - 1)]
-    with pytest.raises(ValueError, match="^sample_weight: .*rows to train on of a fold"):
+    with pytest.raises(ValueError, match=r"^sample_weight: .*rows to train on of a fold"):
         culpa.find_label_errors(Estimator(), X, Y, folds=2, sample_weight=weights)
 
 
@@ -266,7 +266,7 @@ def test_an_estimator_without_any_weight_is_refused(solver: str) -> None:
     with pytest.raises(ValueError, match="Sample weights must contain at least one non-zero"):
         model.fit(X, Y, sample_weight=np.zeros(N))  # scikit-learn's own check
     model.set_params(class_weight={0: 0.0, 1: 0.0, 2: 0.0})
-    with pytest.raises(ValueError, match="^class_weight: .*rows to train on"):
+    with pytest.raises(ValueError, match=r"^class_weight: .*rows to train on"):
         model.fit(X, Y)
 
 
@@ -284,5 +284,5 @@ def test_a_training_part_of_an_estimator_without_weight_is_refused() -> None:
     train, _ = train_test_split(np.arange(N), random_state=drawn, test_size=0.1)
     weights = np.ones(N)
     weights[train] = 0.0
-    with pytest.raises(ValueError, match="^sample_weight: .*rows to train on"):
+    with pytest.raises(ValueError, match=r"^sample_weight: .*rows to train on"):
         model.fit(X, X[:, 0], sample_weight=weights)

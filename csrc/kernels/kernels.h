@@ -163,6 +163,7 @@ template <class T> struct SparseDropout {
 template <class T> struct LossRows {
   Loss kind;
   T parameter; // delta of huber, q of quantile, label smoothing of cross_entropy
+  T rest;      // 1 - parameter, rounded once
   T limit;     // of the (binary) cross-entropy's value; 0: none
   const T *y;  // panels: the outputs of the last layer
   std::size_t stride;

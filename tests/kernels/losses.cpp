@@ -181,6 +181,7 @@ void check_loss(const Kernels<T> &k, const LossCase &one, std::size_t outputs, R
   }
   k.loss({.kind = one.kind,
           .parameter = static_cast<T>(one.parameter),
+          .rest = static_cast<T>(1 - one.parameter),
           .y = batch.y.data(),
           .stride = at.stride,
           .rows = rows,
@@ -240,6 +241,7 @@ template <class T> void check_the_ends(const Kernels<T> &k, Log &log) {
               .parameter = one.kind == Loss::cross_entropy ? T(0)
                            : one.kind == Loss::quantile    ? T(0.5)
                                                            : T(1),
+              .rest = one.kind == Loss::quantile ? T(0.5) : T(1),
               .limit = T(0),
               .y = y.data(),
               .stride = at.stride,
