@@ -271,7 +271,6 @@ class Perceptron(Answers, CallbackSupportMixin):
             )
         class_weight = self.__dict__.get("class_weight")
         if class_weight is None:
-            data.check_trained({"sample_weight": sample_weight})
             return sample_weight
         if incremental and isinstance(class_weight, str):
             raise ValueError(
