@@ -93,8 +93,8 @@ private:
     Step<T> step = steps.at(index);
     const Crew alone{};
     const Range units = steps.own_units(alone);
-    if (step.weights.sum > 0 && (!steps.walk(step, alone, Schedule::rows, units) ||
-                                !steps.settle(step, alone, units)))
+    if (step.weights.sum > 0 &&
+        (!steps.walk(step, alone, Schedule::rows, units) || !steps.settle(step, alone, units)))
       return false;
     steps.count(step);
     steps.write(step);

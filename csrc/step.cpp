@@ -106,8 +106,8 @@ template <class T> Step<T> Steps<T>::at(std::size_t index) const {
                                                      : batch_weights(job_.examples, batch);
   Step<T> step{index, batch, weights, {model_.seed, model_.member, model_.steps, 0}, {}, {}};
   if (weights.sum > 0)
-    step.rule = make_rule<T>(model_.optimizer, job_.learning_rates[index],
-                             model_.moments.steps + 1, 1 / weights.sum, weights.given_sum());
+    step.rule = make_rule<T>(model_.optimizer, job_.learning_rates[index], model_.moments.steps + 1,
+                             1 / weights.sum, weights.given_sum());
   return step;
 }
 
