@@ -92,7 +92,7 @@ private:
     Step<T> step = steps.at(index);
     const Crew alone{};
     const Range units = steps.own_units(alone);
-    if (step.weight_sum > 0 &&
+    if (step.weights.sum > 0 &&
         (!steps.walk(step, alone, Schedule::rows, units) || !steps.settle(step, alone, units)))
       return false;
     steps.count(step);
@@ -133,7 +133,7 @@ private:
   // the other by all threads, or each by one.
   template <class F> void each(std::vector<Step<T>> &now, F f) {
     for (std::size_t i = 0; i < all_.size(); ++i)
-      if (plans_[i].threads > 1 && now[i].weight_sum > 0)
+      if (plans_[i].threads > 1 && now[i].weights.sum > 0)
         run(plans_[i].threads, [&](Crew crew) {
           crew.poll = &poll_;
           crew.asks = crew.index == 0;
@@ -143,7 +143,7 @@ private:
     std::atomic<std::size_t> next{0};
     run(crowd_, [&](const Crew &crew) {
       for (std::size_t i = 0; (i = next.fetch_add(1)) < all_.size();)
-        if (plans_[i].threads == 1 && now[i].weight_sum > 0)
+        if (plans_[i].threads == 1 && now[i].weights.sum > 0)
           f(all_[i], now[i], crew.alone(poll_), Schedule::rows);
     });
   }

@@ -35,7 +35,7 @@ struct Shared {
 template <class T> struct Step {
   std::size_t index;
   Range batch;
-  double weight_sum; // 0: nothing to learn from
+  BatchWeights weights; // of sum 0: nothing to learn from
   Draw draw;
   kernels::UpdateRule<T> rule;
   LossSums sums;

@@ -242,7 +242,8 @@ class Sequential:
         validation_split : float, default 0
             Fraction of the rows, drawn by the seed, to hold out as validation data instead.
         sample_weight : array_like (n,), optional
-            Weight of each example in the loss, at least 0.
+            Weight of each example in the loss, at least 0 and above 0 on some row to train on. Only
+            the ratios within a batch count.
         class_weight : dict or "balanced", optional
             Weight per class index, times the sample weight.
         clip_norm : float, optional

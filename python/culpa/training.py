@@ -198,8 +198,10 @@ class Training:
     def _weigh_classes(self, model: Sequential, class_weight: Any) -> None:
         examples = self.examples
         by_class = data.class_weights(class_weight, examples.targets, model.loss, model.output_size)
+        own = examples.weights
+        by_class = data.check_weights("class_weight", by_class, len(examples.x))
+        data.check_trained({"sample_weight": own, "class_weight": by_class}, self.rows)
         if by_class is not None:
-            own = examples.weights
             weights = by_class if own is None else own * by_class
             examples.weights = data.check_weights("class_weight", weights, len(weights))
 

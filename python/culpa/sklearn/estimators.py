@@ -78,8 +78,8 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
     Different on purpose: L-BFGS minimises the log-loss as it is. scikit-learn clips probabilities
     in its value but not in its gradient, so that line searches give up where inputs are large.
     With the other solvers the reported loss is clipped as there. Weights fitted on float32 are
-    float32, by L-BFGS too; ``sample_weight`` below 0 is refused, and a batch whose weights are all
-    0 is passed over.
+    float32, by L-BFGS too; ``sample_weight`` below 0, or 0 on all rows to train on, is refused, and
+    a batch whose weights are all 0 is passed over.
 
     Examples
     --------

@@ -17,7 +17,7 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from culpa import _core
+from culpa import _core, data
 from culpa.callbacks import History
 from culpa.forgetting import Forgetting
 from culpa.health.healthcheck import HealthCheck
@@ -69,6 +69,8 @@ class Fit:
         self._weights = (
             None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64)
         )
+        names = "sample_weight, class_weight" if model._weighs_classes() else "sample_weight"
+        data.check_trained({names: self._weights}, self._rows)
         self._objective = model._objective()
         self._targets = self._objective.targets(model._smoothed(y))
         self._constant = self._objective.constant(y)

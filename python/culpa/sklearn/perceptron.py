@@ -23,6 +23,7 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from culpa import data
 from culpa.callbacks import Callback
 from culpa.layers import ACTIVATIONS, Activation, Dropout
 from culpa.optimizers import Optimizer
@@ -257,6 +258,9 @@ class Perceptron(Answers, CallbackSupportMixin):
         weights = self._weighed_by_class(y, sample_weight, incremental)
         Fit(self, X, y, weights, incremental).run()
 
+    def _weighs_classes(self) -> bool:
+        return self.__dict__.get("class_weight") is not None
+
     def _weighed_by_class(
         self, y: Array, sample_weight: Array | None, incremental: bool
     ) -> Array | None:
@@ -274,6 +278,7 @@ class Perceptron(Answers, CallbackSupportMixin):
                 "sklearn.utils.compute_class_weight on all of y and pass a dict"
             )
         weights: Array = compute_sample_weight(class_weight, self._decoded(y))
+        data.check_trained({"sample_weight": sample_weight, "class_weight": weights})
         return weights if sample_weight is None else weights * sample_weight
 
     def _paced(self, incremental: bool) -> Pace:
