@@ -23,6 +23,7 @@ from culpa.forgetting import Forgetting
 from culpa.health.healthcheck import HealthCheck
 from culpa.optimizers import Optimizer
 from culpa.progress import Reporter, make_reporter
+from culpa.schedules import as_schedule
 from culpa.sklearn.network import as_rows
 from culpa.training import CHUNK_SECONDS, MOST_ROWS, as_callbacks, checked_factors
 
@@ -270,7 +271,8 @@ class Fit:
             return np.full(len(steps), self._pace.learning_rate)
         total = self.steps_per_epoch * self.model.max_iter
         epochs = steps / self.steps_per_epoch
-        return self._pace.learning_rate * checked_factors(schedule, steps, total, epochs)
+        factors = checked_factors(as_schedule(schedule), steps, total, epochs)
+        return self._pace.learning_rate * factors
 
     def _epoch_loss(self, sums: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
         losses, weights, squares = sums
