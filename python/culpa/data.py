@@ -54,6 +54,11 @@ def as_array(name: str, value: Any) -> Array:
         raise ValueError(
             f"{name}: expected rows of equal length, got {_checks.describe(value)} ({error})"
         ) from None
+    except Exception as error:  # what another library's array says of itself
+        raise TypeError(
+            f"{name}: expected numbers that NumPy can read, got {type(value).__name__}: {error}; "
+            f"{_readable(name, value)}"
+        ) from None
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise ValueError(f"{name}: expected no masked values; use {name}.filled(...)")
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
@@ -76,6 +81,15 @@ def as_array(name: str, value: Any) -> Array:
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return np.asanyarray(array)
+
+
+def _readable(name: str, value: Any) -> str:
+    """Return how to make an array of a value that NumPy cannot read, such as PyTorch's tensors."""
+    if getattr(value, "requires_grad", False):
+        return f"use {name}.detach().cpu().float().numpy()"
+    if hasattr(value, "detach"):
+        return f"use {name}.cpu().float().numpy()"
+    return f"convert {name} with numpy.asarray first"
 
 
 def check_finite(
