@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, columns, data
+from culpa import _checks, _core, columns, data, target_size
 from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.examples import Examples, validation_examples
 from culpa.optimizers import Adam, Optimizer, as_optimizer
@@ -406,8 +406,8 @@ class Training:
         raise DivergedError(
             f"the loss became NaN or infinite in epoch {self.epoch}, step {self._in_epoch} of "
             f"{self.steps_per_epoch}; the model keeps its weights: {kept[1]}. "
-            f"Lower the learning rate (now {self._rates[done]:g}), scale the inputs (input_scale) "
-            "or pass clip_norm=1.0"
+            f"{target_size.advice(self.examples)}Lower the learning rate (now "
+            f"{self._rates[done]:g}), scale the inputs (input_scale) or pass clip_norm=1.0"
         )
 
     def finish(self) -> History:
