@@ -94,12 +94,11 @@ def check_output(
         What was read: what it is, and its path.
     """
     for what, source in inputs.items():
-        with contextlib.suppress(OSError, ValueError):  # no such file
-            if os.path.samefile(path, source):
-                raise FileExistsError(
-                    f"{name}: expected a file of its own, got {str(path)!r}, which is the {what}; "
-                    "choose another name"
-                )
+        if path.exists() and Path(source).exists() and os.path.samefile(path, source):
+            raise FileExistsError(
+                f"{name}: expected a file of its own, got {str(path)!r}, which is the {what}; "
+                "choose another name"
+            )
     ends = {path.suffix.lower(), os.path.splitext(os.path.realpath(path))[1].lower()}
     if path.is_file() and not ends <= set(suffixes):
         raise FileExistsError(
