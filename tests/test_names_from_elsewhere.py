@@ -54,8 +54,8 @@ ASK: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize(
     ("argument", "name", "says"),
     [
-        ("activation", "softmax", "leave it out: the last layer gives logits"),
-        ("activation", "log_softmax", "leave it out: the last layer gives logits"),
+        ("activation", "softmax", "leave it out: cross_entropy takes logits"),
+        ("activation", "log_softmax", "leave it out: cross_entropy takes logits"),
         ("activation", "swish", "'silu'"),
         ("activation", "linear", "'identity'"),
         ("activation", "logistic", "'sigmoid'"),

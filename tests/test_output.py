@@ -125,6 +125,26 @@ def test_a_fit_ends_with_the_same_bits_whatever_output_is(
         assert "epoch 6/6" in given.text
 
 
+def test_a_bar_leaves_a_missing_standard_error_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setattr(sys, "stderr", None)
+    fitted()
+    assert sys.stderr is None
+
+
+def test_a_fit_within_a_display_of_the_users_own_is_drawn_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    progress = pytest.importorskip("rich.progress")
+    expected = fitted(verbose=False)
+    window = Terminal()
+    monkeypatch.setattr(sys, "stdout", window)
+    for _ in progress.track([1, 2], description="seeds", auto_refresh=False):
+        assert fitted() == expected
+    assert "epoch 6/6" in window.text
+    assert sys.stdout is window
+
+
 def test_a_fit_ends_where_there_is_no_output_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = fitted(verbose=False)
     monkeypatch.delattr(sys, "stdout")

@@ -14,8 +14,8 @@ from typing import Any
 __all__ = ["mend", "plain"]
 
 _LOGITS = (
-    "leave it out: the last layer gives logits, losses take logits, and predict_proba gives "
-    "probabilities"
+    "leave it out: cross_entropy takes logits, as the last layer gives them, and predict_proba "
+    "gives probabilities"
 )
 _MULTICLASS = "use 'cross_entropy', or 'binary_cross_entropy' where the last layer has one unit"
 _ASSIGN = "choose any of these and assign the weights: model.layers[0].weight = ..."

@@ -102,7 +102,8 @@ def blame(
     try:
         run(Options(model, data, example, html, target, shape, learning_rate, top, title))
     except (ValueError, TypeError, OSError) as error:
-        typer.echo(terminal.printable(str(error)), err=True)
+        for line in str(error).split("\n"):
+            typer.echo(terminal.printable(line), err=True)
         raise typer.Exit(1) from None
 
 

@@ -799,7 +799,10 @@ class Sequential:
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights, architecture and loss to one ``.safetensors`` file, without pickle.
 
-        The file appears whole or not at all: it is written beside `path` and then renamed.
+        The file appears whole or not at all: it is written beside `path` and then renamed. A file
+        that is there keeps its permissions and, where possible, its owner; of a symbolic link,
+        what it leads to is replaced. What processes left that died while saving into this folder
+        is removed.
 
         Parameters
         ----------

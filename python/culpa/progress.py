@@ -92,6 +92,7 @@ class BarReporter(Reporter):
             TimeRemainingColumn(compact=True),
             # Within a display of the user's own, which has taken over standard output, below it.
             console=None if isinstance(sys.stdout, FileProxy) else Console(file=stdout()),
+            redirect_stderr=getattr(sys, "stderr", None) is not None,  # rich never gives it back
             auto_refresh=False,
             transient=False,
         )

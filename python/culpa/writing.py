@@ -99,8 +99,8 @@ def check_output(
                 f"{name}: expected a file of its own, got {str(path)!r}, which is the {what}; "
                 "choose another name"
             )
-    ends = {path.suffix.lower(), os.path.splitext(os.path.realpath(path))[1].lower()}
-    if path.is_file() and not ends <= set(suffixes):
+    suffix = os.path.splitext(os.path.realpath(path))[1]  # a link's own name says nothing
+    if path.is_file() and suffix.lower() not in suffixes:
         raise FileExistsError(
             f"{name}: expected a new file, or one that ends in {' or '.join(suffixes)}, got "
             f"{str(path)!r}, which exists and may be something else; choose another name"
