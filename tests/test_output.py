@@ -78,12 +78,19 @@ def closed() -> io.StringIO:
     return stream
 
 
+def detached() -> io.TextIOWrapper:
+    stream = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    stream.detach()
+    return stream
+
+
 ENCODE = UnicodeEncodeError("ascii", "x", 0, 1, "ordinal not in range")
 STREAMS: dict[str, Callable[[], Any]] = {
     "None": lambda: None,
     "an object": object,
     "no isatty, no flush": Log,
     "closed": closed,
+    "detached": detached,
     "isatty raises": Unsure,
     "a window": Terminal,
     "write raises": lambda: Breaks(RuntimeError("the window is gone"), 0),

@@ -40,7 +40,10 @@ class Output:
     @property
     def encoding(self) -> str:
         """The other's encoding; UTF-8 where it has none."""
-        encoding = getattr(self._stream, "encoding", None)
+        try:
+            encoding = self._stream.encoding
+        except Exception:
+            encoding = None
         return encoding if isinstance(encoding, str) else "utf-8"
 
     def isatty(self) -> bool:
