@@ -364,6 +364,9 @@ HOSTILE_TABLES = {
 def test_a_table_cannot_steer_the_terminal(what: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(HOSTILE_TABLES[what], "utf-8")
     options = ("--target", "z") if "no target" in what else ()
+    with pytest.raises(ValueError, match="expected") as caught:
+        readers.read(str(tmp_path / "t.csv"), MSE, 1, *options[1:])
+    assert harmless(str(caught.value))
     result = command(model_file(tmp_path).name, "t.csv", *options, folder=tmp_path)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
