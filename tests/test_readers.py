@@ -351,6 +351,21 @@ def test_a_model_file_cannot_steer_the_terminal(what: str, tmp_path: Path) -> No
     assert harmless(result.stdout + result.stderr)
 
 
+def test_a_models_names_of_columns_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    bad = with_header(model_file(tmp_path), config("feature_names", [ESCAPE, "b", "c"]))
+    (tmp_path / "t.csv").write_text(f"a,{ESCAPE}2,c,y\n1,2,3,4\n", "utf-8")
+    result = command(bad.name, "t.csv", folder=tmp_path)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert harmless(result.stdout + result.stderr)
+    assert len(result.stderr.splitlines()) > 2  # a name a line
+    X = np.zeros((1, 3))
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match="names") as caught:
+        culpa.load(bad).predict(pandas.DataFrame(X, columns=["a", f"{ESCAPE}2", "c"]))
+    assert harmless(str(caught.value))
+
+
 HOSTILE_TABLES = {
     "a column that is no target": f"{ESCAPE},b,c,y\n1,2,3,4\n",
     "a column without numbers": f"{ESCAPE},b,c,y\nx,2,3,4\n",

@@ -41,6 +41,10 @@ class Targets:
         return {"targets": self.values}
 
 
+class _UnreadableError(TypeError):
+    """An array of another library that NumPy cannot read, not even to look for missing values."""
+
+
 def as_array(name: str, value: Any) -> Array:
     """Return `value` as an array of real numbers in native byte order; nothing else is copied."""
     if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
@@ -55,7 +59,7 @@ def as_array(name: str, value: Any) -> Array:
             f"{name}: expected rows of equal length, got {_checks.describe(value)} ({error})"
         ) from None
     except Exception as error:  # what another library's array says of itself
-        raise TypeError(
+        raise _UnreadableError(
             f"{name}: expected numbers that NumPy can read, got {type(value).__name__}: {error}; "
             f"{_readable(name, value)}"
         ) from None
@@ -224,6 +228,8 @@ def check_targets(loss: Loss, y: Any, rows: int, outputs: int, dtype: str, name:
     """Return y in the form that the core takes for this loss, or raise."""
     try:
         array = as_array(name, y)
+    except _UnreadableError:
+        raise
     except TypeError:
         what = "a number" if loss.task == "regression" else "a label"
         refuse_missing(name, as_labels(y), what)  # more to the point than a dtype
