@@ -253,6 +253,23 @@ def test_fashion_mnist_takes_plain_and_gzipped_files_from_any_folder(
     assert np.array_equal(datasets.fashion_mnist().y_test, labels)
 
 
+@pytest.mark.parametrize("unpacked", [False, True])
+def test_files_may_have_a_dot_before_idx(unpacked: bool, tmp_path: Path) -> None:
+    labels = np.arange(10_000, dtype="u1") % 10
+    black_folder(tmp_path, t10k_labels=labels)
+    for path in list(tmp_path.iterdir()):
+        dotted = path.with_name(path.name.replace("-idx", ".idx"))
+        if unpacked and path.suffix == ".gz":
+            dotted.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+            path.unlink()
+        else:
+            path.rename(dotted)
+    assert {".idx" in path.name for path in tmp_path.iterdir()} == {True}
+    assert np.array_equal(datasets.fashion_mnist(tmp_path).y_test, labels)
+    black_folder(tmp_path)  # names with a dash come first, plain ones before both
+    assert datasets.fashion_mnist(tmp_path).y_test.max() == 0
+
+
 def test_missing_files_are_named_with_the_way_to_get_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

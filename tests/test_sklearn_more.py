@@ -502,7 +502,7 @@ def test_label_errors_are_those_of_find_label_errors() -> None:
         ({"dropout": [0.1, 0.1]}, {}, "dropout: expected one value"),
         ({"dropout": 1.0}, {}, "'dropout' parameter"),
         ({"dropout": [1.0]}, {}, "rate: expected a number in"),
-        ({"optimizer": "adamw"}, {}, "'optimizer' parameter"),
+        ({"optimizer": "adamw2"}, {}, "'optimizer' parameter"),
         ({"optimizer": culpa.Adam(), "solver": "lbfgs"}, {}, "optimizer: expected None"),
         ({"quantile": 1.0}, {}, "'quantile' parameter"),
         ({"callbacks": culpa.HealthCheck()}, {}, "callbacks: expected none that needs"),

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Iterable
 from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["choice", "describe", "fraction", "image_shape", "integer", "number", "row"]
+from culpa import aliases
+
+__all__ = ["choice", "describe", "fraction", "image_shape", "integer", "number", "path", "row"]
 
 
 def describe(value: Any) -> str:
@@ -22,17 +27,20 @@ def describe(value: Any) -> str:
 
 
 def choice(name: str, value: Any, valid: Iterable[str]) -> str:
-    """Return `value` where it is one of the valid names; else suggest the nearest."""
+    """Return `value` where it is one of the valid names; else say what it is called here."""
     names = list(valid)
-    if isinstance(value, str):
-        if value in names:
-            return value
-        near = difflib.get_close_matches(value.lower().replace("-", "_"), names, 1, 0.5)
-        mend = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{name}: expected one of {', '.join(names)}, got {value!r}{mend}")
-    raise TypeError(
-        f"{name}: expected a name as a string ({', '.join(names)}), got {describe(value)}"
-    )
+    if isinstance(value, str) and value in names:
+        return value
+    mend = aliases.mend(name, value, names)
+    mend = f"; {mend}" if mend else ""
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{name}: expected a name as a string ({', '.join(names)}), got {describe(value)}{mend}"
+        )
+    near = difflib.get_close_matches(value.lower().replace("-", "_"), names, 1, 0.5)
+    if near and not mend:
+        mend = f"; did you mean {near[0]!r}?"
+    raise ValueError(f"{name}: expected one of {', '.join(names)}, got {value!r}{mend}")
 
 
 def integer(name: str, value: Any, least: int, mend: str = "") -> int:
@@ -73,6 +81,25 @@ def row(name: str, value: Any, rows: int) -> int:
     if index >= rows:
         raise ValueError(f"{name}: expected a row of X, 0 to {rows - 1}, got {index}")
     return index
+
+
+def path(name: str, value: Any) -> Path:
+    """Return `value` as a path where it is one, as text or an object such as pathlib.Path."""
+    text = value
+    if isinstance(value, PathLike):
+        text = os.fspath(value)
+    if not isinstance(text, str):
+        mend = ""
+        if isinstance(text, (bytes, bytearray)):
+            mend = "; use os.fsdecode"
+        elif hasattr(value, "read") or hasattr(value, "write"):
+            mend = "; pass the name of the file, which is opened here"
+        raise TypeError(
+            f"{name}: expected a path as a string or pathlib.Path, got {describe(value)}{mend}"
+        )
+    if not text or "\0" in text:
+        raise ValueError(f"{name}: expected a path, got {text!r}, which names no file")
+    return Path(text)
 
 
 def image_shape(value: Any, inputs: int) -> tuple[int, ...]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from culpa import terminal
+
 app = typer.Typer(
     help="Culpa trains dense neural networks on the CPU and can say who is to blame for a mistake.",
     no_args_is_help=True,
@@ -59,11 +61,11 @@ def bench(
 
     try:
         options = Options(threads, workload or (), rounds, seconds, peer or (), json)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
     try:
         run(options)
-    except (Disagreement, ImportError) as error:
+    except (Disagreement, ImportError, OSError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
 
@@ -100,13 +102,15 @@ def blame(
     try:
         run(Options(model, data, example, html, target, shape, learning_rate, top, title))
     except (ValueError, TypeError, OSError) as error:
-        typer.echo(error, err=True)
+        for line in str(error).split("\n"):
+            typer.echo(terminal.printable(line), err=True)
         raise typer.Exit(1) from None
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    with terminal.steady():
+        app()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks
+from culpa.terminal import printable
 
 __all__ = [
     "check",
@@ -118,4 +119,4 @@ def check_names(
 
 
 def _few(names: list[str]) -> list[str]:
-    return [f"- {name}" for name in names[:NAMED]] + ["- ..."] * (len(names) > NAMED)
+    return [f"- {printable(name)}" for name in names[:NAMED]] + ["- ..."] * (len(names) > NAMED)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from culpa import _core
+from culpa.terminal import say
 
 __all__ = ["config", "show_config"]
 
@@ -39,7 +40,7 @@ def show_config() -> None:
     items = config()
     width = max(map(len, items))
     for key, value in items.items():
-        print(f"{key:<{width}}  {value}")
+        say(f"{key:<{width}}  {value}")
 
 
 def _cpu() -> str:

@@ -42,6 +42,10 @@ class Targets:
         return {"targets": self.values}
 
 
+class _UnreadableError(TypeError):
+    """An array of another library that NumPy cannot read, not even to look for missing values."""
+
+
 def as_array(name: str, value: Any) -> Array:
     """Return `value` as an array of real numbers in native byte order; nothing else is copied."""
     if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
@@ -54,6 +58,11 @@ def as_array(name: str, value: Any) -> Array:
     except ValueError as error:  # rows of different lengths
         raise ValueError(
             f"{name}: expected rows of equal length, got {_checks.describe(value)} ({error})"
+        ) from None
+    except Exception as error:  # what another library's array says of itself
+        raise _UnreadableError(
+            f"{name}: expected numbers that NumPy can read, got {type(value).__name__}: {error}; "
+            f"{_readable(name, value)}"
         ) from None
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise ValueError(f"{name}: expected no masked values; use {name}.filled(...)")
@@ -78,6 +87,15 @@ def as_array(name: str, value: Any) -> Array:
         array = array.astype(array.dtype.newbyteorder("="))
     # Memory maps alone stay what they are: a matrix is two-dimensional whatever is asked of it.
     return array if isinstance(array, np.memmap) else np.asarray(array)
+
+
+def _readable(name: str, value: Any) -> str:
+    """Return how to make an array of a value that NumPy cannot read, such as PyTorch's tensors."""
+    if getattr(value, "requires_grad", False):
+        return f"use {name}.detach().cpu().float().numpy()"
+    if hasattr(value, "detach"):
+        return f"use {name}.cpu().float().numpy()"
+    return f"convert {name} with numpy.asarray first"
 
 
 def check_finite(
@@ -212,6 +230,8 @@ def check_targets(loss: Loss, y: Any, rows: int, outputs: int, dtype: str, name:
     """Return y in the form that the core takes for this loss, or raise."""
     try:
         array = as_array(name, y)
+    except _UnreadableError:
+        raise
     except TypeError:
         what = "a number" if loss.task == "regression" else "a label"
         refuse_missing(name, as_labels(y), what)  # more to the point than a dtype

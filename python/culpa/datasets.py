@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from culpa import _checks
+
 __all__ = ["FASHION_MNIST_CLASSES", "Dataset", "digits", "fashion_mnist", "read_idx"]
 
 FASHION_MNIST_CLASSES = (
@@ -99,8 +101,9 @@ def fashion_mnist(folder: _Path | None = None) -> Dataset:
     ----------
     folder : path, optional
         Where ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
-        ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte`` lie, each plain or with
-        ``.gz`` (plain is taken where both exist). Default: the folder that the environment
+        ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte`` lie, each plain or with ``.gz``
+        (plain is taken where both exist), and with a dot before ``idx`` as well, as some unpack
+        them. Default: the folder that the environment
         variable ``CULPA_FASHION_MNIST`` names, or, where that is unset or empty,
         ``/usr/share/datasets/fashion-mnist``, where Debian's ``dataset-fashion-mnist`` puts them.
 
@@ -131,9 +134,9 @@ def fashion_mnist(folder: _Path | None = None) -> Dataset:
     """
     if folder is None:
         folder = os.environ.get("CULPA_FASHION_MNIST") or _FASHION_MNIST_FOLDER
-    plain = [Path(folder, name) for name in _FASHION_MNIST_FILES]
-    paths = [path if path.is_file() else Path(f"{path}.gz") for path in plain]
-    missing = [path.name for path in paths if not path.is_file()]
+    folder = _checks.path("folder", folder)
+    found = {name: _find_idx(folder, name) for name in _FASHION_MNIST_FILES}
+    missing = [name for name, path in found.items() if path is None]
     if missing:
         raise FileNotFoundError(
             f"expected {', '.join(_FASHION_MNIST_FILES)} (each plain or .gz) in {folder}; missing: "
@@ -141,7 +144,8 @@ def fashion_mnist(folder: _Path | None = None) -> Dataset:
             "or set CULPA_FASHION_MNIST to where the files are"
         )
     arrays = []
-    for path, (shape, largest) in zip(paths, _FASHION_MNIST_FILES.values(), strict=True):
+    for path, (shape, largest) in zip(found.values(), _FASHION_MNIST_FILES.values(), strict=True):
+        assert path is not None
         array = read_idx(path)
         if array.dtype != np.uint8 or array.shape != shape or array.max() > largest:
             came = f"{array.dtype} of shape {array.shape}, up to {array.max(initial=0)}"
@@ -154,6 +158,13 @@ def fashion_mnist(folder: _Path | None = None) -> Dataset:
         X_test.reshape(-1, 784),
         y_test.astype(np.int64),
     )
+
+
+def _find_idx(folder: Path, name: str) -> Path | None:
+    """Return the file of this name, plain or gzipped, its first dash before "idx" maybe a dot."""
+    names = (name, name.replace("-idx", ".idx"))
+    paths = [folder / f"{each}{suffix}" for suffix in ("", ".gz") for each in names]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def read_idx(path: _Path) -> NDArray[Any]:
@@ -196,7 +207,7 @@ def read_idx(path: _Path) -> NDArray[Any]:
     ...     datasets.read_idx(path)
     array([[ 1,  2, -1]], dtype=int16)
     """
-    with open(path, "rb") as raw:
+    with open(_checks.path("path", path), "rb") as raw:
         size = os.fstat(raw.fileno()).st_size
         if raw.peek(2)[:2] != b"\x1f\x8b":
             return _parse_idx(raw, path, size)

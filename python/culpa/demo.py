@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 import culpa
+from culpa.terminal import stdout
 
 Array = NDArray[Any]
 
@@ -43,7 +44,7 @@ def make_model() -> culpa.Sequential:
 
 def main(console: Console | None = None) -> float:
     """Run the demo; return the accuracy on the held-out digits."""
-    console = console or Console()
+    console = console or Console(file=stdout())
     X, y, X_test, y_test = culpa.datasets.digits()
     console.print(
         f"[bold]Culpa[/] learns to read: {len(X):,} handwritten digits to learn from, "

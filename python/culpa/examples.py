@@ -29,6 +29,7 @@ class Examples:
             model.loss, y, len(self.x), model.output_size, model.dtype, names[1]
         )
         self.weights = data.check_weights(names[2], sample_weight, len(self.x))
+        self.loss = model.loss
         self.metric = "r2" if model.loss.task == "regression" else "accuracy"
         self._names = names
         self._dtype = model.dtype

@@ -234,9 +234,10 @@ class Sequential:
             Times that every example is seen.
         batch_size : int, default 128
             Examples per step; the last batch of an epoch may be smaller.
-        optimizer : Optimizer, optional
-            By default the one used last, else ``Adam(1e-3)``. A fit with an equal optimizer goes
-            on where the last one ended; a different one starts fresh moments.
+        optimizer : str or Optimizer, optional
+            ``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"``, or an object such as
+            ``culpa.SGD(0.1)``. By default the one used last, else ``Adam(1e-3)``. A fit with an
+            equal optimizer goes on where the last one ended; a different one starts fresh moments.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
         validation_split : float, default 0
@@ -254,8 +255,9 @@ class Sequential:
             ``dp-accounting`` is installed, the history has ``epsilon``.
         early_stopping : EarlyStopping, int or True, optional
             Stop where nothing improves; an integer is the patience.
-        schedule : Schedule, optional
-            Factor on the learning rate by step; see ``culpa.Cosine`` and others.
+        schedule : str or Schedule, optional
+            Factor on the learning rate by step: ``"constant"``, ``"cosine"``, ``"one_cycle"``, or
+            an object such as ``culpa.Cosine(warmup=0.1)``.
         callbacks : Callback, function, or several
             Functions are called with the training after each epoch.
         shuffle : bool, default True
@@ -798,7 +800,10 @@ class Sequential:
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights, architecture and loss to one ``.safetensors`` file, without pickle.
 
-        The file appears whole or not at all: it is written beside `path` and then renamed.
+        The file appears whole or not at all: it is written beside `path` and then renamed. A file
+        that is there keeps its permissions and, where possible, its owner; of a symbolic link,
+        what it leads to is replaced. What processes left that died while saving into this folder
+        is removed.
 
         Parameters
         ----------

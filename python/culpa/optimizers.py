@@ -10,9 +10,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from culpa import _checks, _core
+from culpa import _checks, _core, aliases
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "as_optimizer"]
 
 
 @dataclass(frozen=True)
@@ -191,3 +191,24 @@ class RMSprop(Optimizer):
             momentum=self.momentum,
             weight_decay=self.weight_decay,
         )
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+}
+
+
+def as_optimizer(optimizer: str | Optimizer) -> Optimizer:
+    """Return an optimizer from its name, with default parameters, or the optimizer itself."""
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, str):
+        return OPTIMIZERS[_checks.choice("optimizer", optimizer, OPTIMIZERS)]()
+    mend = aliases.mend("optimizer", optimizer, OPTIMIZERS)
+    raise TypeError(
+        f"optimizer: expected a name ({', '.join(OPTIMIZERS)}) or an optimizer such as "
+        f"culpa.Adam(1e-3), got {_checks.describe(optimizer)}{mend and '; ' + mend}"
+    )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from culpa.terminal import say, stdout
 
 if TYPE_CHECKING:
     from culpa.training import Training
@@ -31,6 +34,35 @@ class Reporter:
         """Leave the screen as it should be."""
 
 
+class SafeReporter(Reporter):
+    """Another reporter, for as long as it can show anything: no screen is worth a training."""
+
+    def __init__(self, make: Callable[[], Reporter]) -> None:
+        self._reporter = Reporter()
+        self._reporter = self._tried(make) or self._reporter
+
+    def _tried(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception:  # a notebook's display, a window that was closed, rich itself
+            broken, self._reporter = self._reporter, Reporter()
+            with contextlib.suppress(Exception):
+                broken.close()
+        return None
+
+    def update(self) -> None:
+        """Show the current epoch's state."""
+        self._tried(self._reporter.update)
+
+    def epoch_end(self, row: Mapping[str, float]) -> None:
+        """Show a completed epoch."""
+        self._tried(self._reporter.epoch_end, row)
+
+    def close(self) -> None:
+        """Leave the screen as it should be."""
+        self._tried(self._reporter.close)
+
+
 class LineReporter(Reporter):
     """A line an epoch: verbose=2."""
 
@@ -40,15 +72,15 @@ class LineReporter(Reporter):
     def epoch_end(self, row: Mapping[str, float]) -> None:
         """Print the line."""
         t = self._training
-        print(
-            f"epoch {t.epoch + 1}/{t.epochs}  {_summary(row)}  {row['seconds']:.2f} s", flush=True
-        )
+        say(f"epoch {t.epoch + 1}/{t.epochs}  {_summary(row)}  {row['seconds']:.2f} s")
 
 
 class BarReporter(Reporter):
     """One bar for the fit, redrawn at most ten times a second."""
 
     def __init__(self, training: Training) -> None:
+        from rich.console import Console
+        from rich.file_proxy import FileProxy
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._training = training
@@ -58,6 +90,9 @@ class BarReporter(Reporter):
             BarColumn(bar_width=24),
             TextColumn("{task.fields[summary]}"),
             TimeRemainingColumn(compact=True),
+            # Within a display of the user's own, which has taken over standard output, below it.
+            console=None if isinstance(sys.stdout, FileProxy) else Console(file=stdout()),
+            redirect_stderr=getattr(sys, "stderr", None) is not None,  # rich never gives it back
             auto_refresh=False,
             transient=False,
         )
@@ -102,19 +137,22 @@ class BarReporter(Reporter):
 
 
 def _in_notebook() -> bool:
-    if "IPython" not in sys.modules:
-        return False
-    shell: Any = sys.modules["IPython"].get_ipython()
-    return type(shell).__name__ == "ZMQInteractiveShell"
+    ask = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return ask is not None and type(ask()).__name__ == "ZMQInteractiveShell"
 
 
 def make_reporter(verbose: bool | int, training: Training) -> Reporter:
     """Return the reporter for fit's `verbose`: 0 nothing, 1 a bar where it is seen, 2 lines."""
+    return SafeReporter(lambda: _reporter(verbose, training))
+
+
+def _reporter(verbose: bool | int, training: Training) -> Reporter:
     if verbose == 2 and verbose is not True:
         return LineReporter(training)
+    if not verbose or training.epochs == 0:
+        return Reporter()
     notebook = _in_notebook()
-    seen = notebook or (sys.stdout is not None and sys.stdout.isatty())
-    if not verbose or training.epochs == 0 or not seen:
+    if not notebook and not stdout().isatty():
         return Reporter()
     if notebook and importlib.util.find_spec("ipywidgets") is None:
         return LineReporter(training)  # rich draws there with ipywidgets alone

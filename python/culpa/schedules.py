@@ -13,9 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks
+from culpa import _checks, aliases
 
-__all__ = ["Constant", "Cosine", "ExponentialDecay", "OneCycle", "Schedule", "StepDecay"]
+__all__ = [
+    "SCHEDULES",
+    "Constant",
+    "Cosine",
+    "ExponentialDecay",
+    "OneCycle",
+    "Schedule",
+    "StepDecay",
+    "as_schedule",
+]
 
 Floats = NDArray[np.float64]
 
@@ -160,3 +169,24 @@ class OneCycle(Schedule):
         done = np.clip((steps - top) / max(total - top, 1.0), 0.0, 1.0)
         down = self.final + (1.0 - self.final) * 0.5 * (1.0 + np.cos(np.pi * done))
         return np.where(steps < top, up, down)
+
+
+SCHEDULES: dict[str, type[Constant] | type[Cosine] | type[OneCycle]] = {
+    "constant": Constant,
+    "cosine": Cosine,
+    "one_cycle": OneCycle,
+}
+"""Those that need no parameter, by name."""
+
+
+def as_schedule(schedule: str | Schedule) -> Schedule:
+    """Return a schedule from its name, with default parameters, or the schedule itself."""
+    if isinstance(schedule, Schedule):
+        return schedule
+    if isinstance(schedule, str):
+        return SCHEDULES[_checks.choice("schedule", schedule, SCHEDULES)]()
+    mend = aliases.mend("schedule", schedule, SCHEDULES)
+    raise TypeError(
+        f"schedule: expected a name ({', '.join(SCHEDULES)}) or a schedule such as "
+        f"culpa.Cosine(), got {_checks.describe(schedule)}{mend and '; ' + mend}"
+    )

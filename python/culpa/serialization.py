@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import fields
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from culpa import _checks
 from culpa.layers import Activation, Dense, Dropout
 from culpa.losses import LOSSES
+from culpa.terminal import printable
+from culpa.writing import replacing
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -28,9 +25,10 @@ def save(model: Sequential, path: str | PathLike[str]) -> None:
     """Write a model; see ``Sequential.save``."""
     from safetensors.numpy import save as to_bytes
 
+    place = _checks.path("path", path)
     model._built()
     metadata = {"culpa": FORMAT, "model": json.dumps(model.config())}
-    with _atomically(Path(path)) as file:
+    with replacing(place) as file:
         file.write(to_bytes(model.state_dict(), metadata))
 
 
@@ -67,10 +65,12 @@ def load(path: str | PathLike[str]) -> Sequential:
     """
     from safetensors import SafetensorError, safe_open
 
-    if Path(path).is_dir():
+    path = _checks.path("path", path)
+    if path.is_dir():
         raise IsADirectoryError(f"path: expected a file, got {str(path)!r}, which is a folder")
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"path: expected a file, got {str(path)!r}, which does not exist")
+    if not path.is_file():
+        what = "is a pipe or a device" if path.exists() else "does not exist"
+        raise FileNotFoundError(f"path: expected a file, got {str(path)!r}, which {what}")
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
@@ -98,8 +98,8 @@ def load(path: str | PathLike[str]) -> Sequential:
 
 def _bad(path: str | PathLike[str], why: str) -> ValueError:
     return ValueError(
-        f"path: expected a model saved by culpa, got {str(path)!r}: {why}; save the model again, "
-        "or restore the file from a copy"
+        f"path: expected a model saved by culpa, got {str(path)!r}: {printable(why)}; save the "
+        "model again, or restore the file from a copy"
     )
 
 
@@ -139,31 +139,3 @@ def from_config(config: dict[str, Any]) -> Sequential:
         dtype=config["dtype"],
         input_scale=config["input_scale"],
     )
-
-
-@contextlib.contextmanager
-def _atomically(path: Path) -> Iterator[Any]:
-    """Give a file that replaces `path` once it is whole and on disk."""
-    folder = path.parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"path: expected a folder that exists, got {str(folder)!r}")
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's files are private; a saved model is not
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    if os.name == "posix":  # the rename itself reaches the disk with the folder
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, columns, data
+from culpa import _checks, _core, columns, data, target_size
 from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.examples import Examples, validation_examples
-from culpa.optimizers import Adam, Optimizer
+from culpa.optimizers import Adam, Optimizer, as_optimizer
 from culpa.privacy import Privacy
 from culpa.progress import Reporter, make_reporter
-from culpa.schedules import Constant, Schedule
+from culpa.schedules import Constant, Schedule, as_schedule
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -90,7 +90,7 @@ class Training:
         rows: Any = None,
         epochs: int = 10,
         batch_size: int = 128,
-        optimizer: Optimizer | None = None,
+        optimizer: str | Optimizer | None = None,
         validation_data: Any = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
@@ -98,7 +98,7 @@ class Training:
         clip_norm: float | None = None,
         privacy: Privacy | None = None,
         early_stopping: EarlyStopping | int | bool | None = None,
-        schedule: Schedule | None = None,
+        schedule: str | Schedule | None = None,
         callbacks: Callback | Callable[[Training], object] | Sequence[Any] = (),
         shuffle: bool = True,
         verbose: bool | int = True,
@@ -110,19 +110,10 @@ class Training:
         )
         split = _checks.fraction("validation_split", validation_split)
         self.stopping = _as_early_stopping(early_stopping)
-        self.schedule = Constant() if schedule is None else schedule
-        if not isinstance(self.schedule, Schedule):
-            raise TypeError(
-                f"schedule: expected a culpa schedule such as culpa.Cosine(), "
-                f"got {_checks.describe(schedule)}"
-            )
+        self.schedule = Constant() if schedule is None else as_schedule(schedule)
         if optimizer is None:
             optimizer = model.optimizer or Adam(1e-3)
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(
-                f"optimizer: expected an optimizer such as culpa.Adam(1e-3), "
-                f"got {_checks.describe(optimizer)}"
-            )
+        optimizer = as_optimizer(optimizer)
         self.callbacks = as_callbacks(callbacks)
         if privacy is not None:
             _check_privacy(privacy, sample_weight, class_weight, clip_norm, shuffle)
@@ -416,9 +407,9 @@ class Training:
         done = min(self._in_epoch, self.steps_per_epoch - 1)
         raise DivergedError(
             f"the loss became NaN or infinite in epoch {self.epoch}, step {self._in_epoch} of "
-            f"{self.steps_per_epoch}; the model keeps its weights: {kept[1]}. Lower the learning "
-            f"rate (now {self._rates[done]:g}), scale the inputs (input_scale) or pass "
-            "clip_norm=1.0"
+            f"{self.steps_per_epoch}; the model keeps its weights: {kept[1]}. "
+            f"{target_size.advice(self.examples)}Lower the learning rate (now "
+            f"{self._rates[done]:g}), scale the inputs (input_scale) or pass clip_norm=1.0"
         )
 
     def finish(self) -> History:

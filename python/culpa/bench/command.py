@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from culpa import writing
 from culpa.bench import machine, peers, table
 from culpa.bench.measure import Result, measure
 from culpa.bench.workloads import WORKLOADS
@@ -61,6 +62,8 @@ class Options:
             raise ValueError(
                 f"--json: expected a file in a folder that exists; got {str(self.json)!r}"
             )
+        if self.json is not None:
+            writing.check_output("--json", self.json, (".json",), {})
 
 
 def run(options: Options) -> list[Result]:
@@ -100,6 +103,8 @@ def run(options: Options) -> list[Result]:
         results.append(result)
         table.print_result(console, result)
         console.print()
+        if getattr(console.file, "error", None) is not None and options.json is None:
+            break  # nothing will be seen of the rest, nor kept
     for line in table.footnotes(results):
         table.print_line(console, line)
     if missing:
@@ -113,5 +118,6 @@ def run(options: Options) -> list[Result]:
             "missing": [peer.key for peer in missing],
             "results": [result.to_json() for result in results],
         }
-        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        with writing.replacing(options.json, "--json") as file:
+            file.write(f"{json.dumps(content, indent=1)}\n".encode())
     return results

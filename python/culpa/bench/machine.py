@@ -13,6 +13,7 @@ import numpy as np
 
 import culpa
 from culpa.config import config
+from culpa.terminal import stdout
 
 PAUSE, MAX_PAUSES = 0.02, 50  # between sides: seconds of a look at whether threads still spin
 THREAD_VARIABLES = (
@@ -43,7 +44,7 @@ def limit_threads(count: int) -> None:
             os.sched_setaffinity(0, cpus)
             restart = True
     if restart:
-        sys.stdout.flush()
+        stdout().flush()
         os.execve(sys.executable, sys.orig_argv, os.environ | wanted)
     culpa.set_num_threads(count)
 

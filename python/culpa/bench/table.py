@@ -11,6 +11,7 @@ from rich.table import Table
 
 from culpa.bench import cpu_use
 from culpa.bench.measure import CHECKED_STEPS, Result, Row
+from culpa.terminal import Output, stdout
 
 LEAST_WIDTH = 80  # of what is printed, even where a pipe or a narrow terminal suggests less
 COLUMNS = (("", 14), ("us/step", 9), ("GFLOP/s", 8), ("% of peak", 9), ("ratio", 6))
@@ -21,7 +22,7 @@ DISTURBED = "!"
 
 def make_console() -> Console:
     """Return a console for the table: colours on a terminal, plain text elsewhere."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = Console(file=stdout(), highlight=False, markup=False, emoji=False)
     console.width = max(console.width, LEAST_WIDTH)
     return console
 
@@ -161,20 +162,21 @@ class Progress:
     """One line on standard error that says what is going on."""
 
     def __init__(self) -> None:
-        self.terminal = sys.stderr.isatty()
+        self.stream = Output(sys.stderr)
+        self.terminal = self.stream.isatty()
         self.last = ""
 
     def __call__(self, text: str) -> None:
         """Show this: over the line before on a terminal; elsewhere only a workload's name."""
         if self.terminal:
-            sys.stderr.write(f"\r\x1b[K{text}")
+            self.stream.write(f"\r\x1b[K{text}")
         elif text.partition(":")[0] != self.last:
             self.last = text.partition(":")[0]
-            sys.stderr.write(f"measuring {self.last} ...\n")
-        sys.stderr.flush()
+            self.stream.write(f"measuring {self.last} ...\n")
+        self.stream.flush()
 
     def clear(self) -> None:
         """Leave nothing on a terminal."""
         if self.terminal:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()

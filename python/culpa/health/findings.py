@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from culpa.target_size import SCALE_TARGETS, TargetSize
+
 __all__ = ["Finding", "LayerHealth", "Vitals", "judge"]
 
 DEAD_NODES = 0.25
@@ -83,6 +85,7 @@ class Vitals(NamedTuple):
     inputs_differ: bool  # whether there are different examples
     input_rms: float  # of the largest column, after input_scale
     largest_input: str  # that column's name
+    target_size: TargetSize | None = None
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,9 @@ class Finding:
     Attributes
     ----------
     kind : str
-        ``"bad_weights"``, ``"overflow"``, ``"inputs"``, ``"dead_nodes"``, ``"saturated_nodes"``,
-        ``"vanishing_signal"``, ``"exploding_signal"``, ``"update_too_large"``,
-        ``"update_too_small"``, ``"constant_outputs"`` or ``"chance_loss"``.
+        ``"bad_weights"``, ``"overflow"``, ``"inputs"``, ``"targets"``, ``"dead_nodes"``,
+        ``"saturated_nodes"``, ``"vanishing_signal"``, ``"exploding_signal"``,
+        ``"update_too_large"``, ``"update_too_small"``, ``"constant_outputs"`` or ``"chance_loss"``.
     layer : str or None
         "dense_0", ...; None where it concerns the whole network.
     value : float
@@ -119,9 +122,10 @@ def judge(vitals: Vitals) -> list[Finding]:
     """Return what is wrong, causes before their effects; nothing where all looks healthy."""
     broken = [*_bad_weights(vitals), *_overflow(vitals)]
     if broken:  # the other numbers mean nothing then
-        return [*broken, *_inputs(vitals)]
+        return [*broken, *_inputs(vitals), *_targets(vitals)]
     return [
         *_inputs(vitals),
+        *_targets(vitals),
         *_dead_nodes(vitals),
         *_saturated_nodes(vitals),
         *_signals(vitals),
@@ -172,6 +176,20 @@ def _inputs(vitals: Vitals) -> Iterator[Finding]:
         f"The inputs are very {size}: {fault}, where networks learn best from values around 1.",
         "subtract each column's mean and divide by its standard deviation, or pass a factor "
         "such as input_scale=1/255 (for images of bytes).",
+    )
+
+
+def _targets(vitals: Vitals) -> Iterator[Finding]:
+    size = vitals.target_size
+    if size is None or not size.fault or vitals.loss <= MUCH_TO_LEARN * vitals.chance_loss:
+        return  # a network that has learned its targets all the same is not to be told
+    yield Finding(
+        "targets",
+        None,
+        size.rms,
+        f"The targets are very {size.fault}: {size}, where networks learn best from values "
+        "around 1.",
+        f"{SCALE_TARGETS}.",
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _core, blame, data
+from culpa import _core, blame, data, target_size
 from culpa.examples import Examples
 from culpa.health.chance import chance_loss
 from culpa.health.findings import LayerHealth, Vitals
@@ -100,6 +100,7 @@ def measure(model: Sequential, examples: Examples, names: list[str] | None, rate
         _differ(examples),
         rms,
         name,
+        target_size.measure(examples),
     )
 
 

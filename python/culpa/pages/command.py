@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import culpa
-from culpa import columns
+from culpa import columns, writing
 from culpa.pages import readers
 from culpa.pages.page import Story, render, tell
+from culpa.terminal import printable, say
 
 __all__ = ["Options", "run", "summary"]
 
@@ -33,6 +33,9 @@ class Options:
 
 def run(options: Options) -> None:
     """Print the summary, or write the page."""
+    if options.html is not None:
+        inputs = {"model": options.model, "data": Path(options.data)}
+        writing.check_output("html", options.html, (".html", ".htm"), inputs)
     model = culpa.load(options.model)
     table = readers.read(options.data, model.loss, model.output_size, options.target)
     if model.feature_names is not None and table.feature_names is not None:
@@ -51,11 +54,11 @@ def run(options: Options) -> None:
         title=options.title,
     )
     if options.html is None:
-        encoding = sys.stdout.encoding or "utf-8"  # which may know no minus sign
-        print(summary(told).encode(encoding, "replace").decode(encoding))
+        say(summary(told))
     else:
-        options.html.write_text(render(told), encoding="utf-8")
-        print(f"wrote {printable(str(options.html))}: open it in any browser")
+        with writing.replacing(options.html, "html") as file:
+            file.write(render(told).encode())
+        say(f"wrote {printable(str(options.html))}: open it in any browser")
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
@@ -97,14 +100,3 @@ def summary(told: Story) -> str:
     lines += ["", f"After one step of SGD on a copy, learning rate {rate:g}:"]
     lines.append(f"  {told['after']['sentence']} {told['after']['change']}")
     return "\n".join(map(printable, lines))
-
-
-def printable(text: str) -> str:
-    r"""Return text that cannot steer the terminal.
-
-    Examples
-    --------
-    >>> printable("red\x1b[31m")
-    'red\\x1b[31m'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -45,13 +45,14 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
         binary or multilabel output ``(1 - s) t + s / 2``.
     dropout : float or list of float, default=0.0
         Rate of inverted dropout after each hidden layer, while the stochastic solvers train.
-    optimizer : culpa optimizer or None, default=None
-        Such as ``culpa.AdamW(1e-3)`` or ``culpa.RMSprop()``: takes the place of the stochastic
-        solver, of learning_rate_init and, by its weight_decay, of alpha. ``learning_rate``'s
-        schedules then act on it too.
-    schedule : culpa schedule or None, default=None
-        Factor on the learning rate by step, such as ``culpa.Cosine()``; steps are counted from the
-        beginning of the fit, max_iter epochs are the whole. For any stochastic solver.
+    optimizer : str, culpa optimizer or None, default=None
+        As for :meth:`culpa.Sequential.fit`, such as ``"adamw"`` or ``culpa.AdamW(1e-3)``: takes
+        the place of the stochastic solver, of learning_rate_init and, by its weight_decay, of
+        alpha. ``learning_rate``'s schedules then act on it too.
+    schedule : str, culpa schedule or None, default=None
+        Factor on the learning rate by step, such as ``"cosine"`` or ``culpa.Cosine()``; steps are
+        counted from the beginning of the fit, max_iter epochs are the whole. For any stochastic
+        solver.
     scoring : str, callable or None, default=None
         What validation examples are scored by: a scorer's name or a scorer; None: accuracy.
     callbacks : function, culpa.Callback, a list of them, or None, default=None

@@ -23,7 +23,9 @@ from culpa.forgetting import Forgetting
 from culpa.health.healthcheck import HealthCheck
 from culpa.optimizers import Optimizer
 from culpa.progress import Reporter, make_reporter
+from culpa.schedules import as_schedule
 from culpa.sklearn.network import as_rows
+from culpa.terminal import say
 from culpa.training import CHUNK_SECONDS, MOST_ROWS, as_callbacks, checked_factors
 
 if TYPE_CHECKING:
@@ -194,7 +196,7 @@ class Fit:
             model.t_ += self._n
             model.loss_curve_.append(loss)
             if model.verbose:
-                print(f"Iteration {model.n_iter_}, loss = {loss:.8f}")
+                say(f"Iteration {model.n_iter_}, loss = {loss:.8f}")
             self._note_weights()
             self._validate()
             self._finish_epoch(loss, seconds, began)
@@ -272,7 +274,8 @@ class Fit:
             return np.full(len(steps), self._pace.learning_rate)
         total = self.steps_per_epoch * self.model.max_iter
         epochs = steps / self.steps_per_epoch
-        return self._pace.learning_rate * checked_factors(schedule, steps, total, epochs)
+        factors = checked_factors(as_schedule(schedule), steps, total, epochs)
+        return self._pace.learning_rate * factors
 
     def _epoch_loss(self, sums: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
         losses, weights, squares = sums
@@ -304,7 +307,7 @@ class Fit:
             score = model._score(held.X, held.y, sample_weight=held.sample_weight)
             model.validation_scores_.append(score)
             if model.verbose:
-                print(f"Validation score: {score:f}")
+                say(f"Validation score: {score:f}")
         model._update_no_improvement_count(False, None, None, None)
 
     def _validation_loss(self, held: HeldOut) -> float:

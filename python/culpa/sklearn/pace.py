@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from culpa import _core
 from culpa.optimizers import Optimizer
+from culpa.terminal import say
 
 __all__ = ["Moments", "Pace"]
 
@@ -76,7 +77,7 @@ class Pace:
             self.learning_rate /= 5.0
             message += f" Setting learning rate to {self.learning_rate:f}"
         if verbose:
-            print(message)
+            say(message)
         return stops
 
     def with_moments(self, moments: Moments) -> Pace:

@@ -20,14 +20,14 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.neural_network._base import ACTIVATIONS as OUTPUT_ACTIVATIONS
 from sklearn.utils import compute_sample_weight
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from culpa import data
+from culpa import aliases, data
 from culpa.callbacks import Callback
 from culpa.layers import ACTIVATIONS, Activation, Dropout
-from culpa.optimizers import Optimizer
-from culpa.schedules import Schedule
+from culpa.optimizers import OPTIMIZERS, Optimizer, as_optimizer
+from culpa.schedules import SCHEDULES, Schedule
 from culpa.sklearn.answers import Answers
 from culpa.sklearn.fitting import Fit, HeldOut
 from culpa.sklearn.network import Network, Objective, Shape, as_rows
@@ -42,12 +42,19 @@ Array = NDArray[Any]
 CONSTRAINTS: dict[str, list[Any]] = {
     "activation": [StrOptions({"logistic", *ACTIVATIONS}), Activation, "array-like"],
     "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-    "optimizer": [Optimizer, None],
-    "schedule": [Schedule, None],
+    "optimizer": [Optimizer, StrOptions(set(OPTIMIZERS)), None],
+    "schedule": [Schedule, StrOptions(set(SCHEDULES)), None],
     "scoring": [StrOptions(set(get_scorer_names())), callable, None],
     "callbacks": [callable, Callback, list, tuple, None],
     "progress": ["boolean"],
     "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+}
+
+# What of them has names that differ between libraries.
+NAMED = {
+    "activation": ("logistic", *ACTIVATIONS),
+    "optimizer": tuple(OPTIMIZERS),
+    "schedule": tuple(SCHEDULES),
 }
 
 # What the core's network depends on, beside the shapes of the weights.
@@ -81,6 +88,18 @@ class Perceptron(Answers, CallbackSupportMixin):
 
     _optimizer: Pace
     _core: tuple[list[Any], Network]
+
+    def _validate_params(self) -> None:
+        """Check the parameters as scikit-learn does; say what a name from elsewhere is here."""
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            for name, valid in NAMED.items():
+                value = getattr(self, name)
+                mend = aliases.mend(name, value, valid) if isinstance(value, str) else ""
+                if mend and value not in valid and f"{name!r} parameter" in str(error):
+                    raise InvalidParameterError(f"{error}; {mend}") from None
+            raise
 
     # What the parameters mean to the core
 
@@ -284,7 +303,7 @@ class Perceptron(Answers, CallbackSupportMixin):
     def _paced(self, incremental: bool) -> Pace:
         """Return the pace of the last partial_fit, or a new one."""
         if not incremental or "_optimizer" not in self.__dict__:
-            given = self.optimizer
+            given = None if self.optimizer is None else as_optimizer(self.optimizer)
             names = {"sgd": ("momentum",), "adam": ("beta_1", "beta_2", "epsilon")}[self.solver]
             settings = {"rule": self.solver} | {name: getattr(self, name) for name in names}
             if self.solver == "sgd":
