@@ -230,6 +230,8 @@ class Sequential:
         y : array_like
             cross_entropy: class indices (n,) or probabilities (n, classes);
             binary_cross_entropy: 0 to 1, (n,) or (n, outputs); others: (n,) or (n, outputs).
+        rows : array_like of int, optional
+            The rows of X to train on, by default all; what is named twice is seen twice an epoch.
         epochs : int, default 10
             Times that every example is seen.
         batch_size : int, default 128
@@ -249,8 +251,9 @@ class Sequential:
             Largest global norm of the gradient; a longer one is scaled down to it.
         privacy : Privacy, optional
             Differentially private training; see :class:`culpa.Privacy`. Not beside sample_weight,
-            class_weight, clip_norm, nor early stopping by the training data. Where
-            ``dp-accounting`` is installed, the history has ``epsilon``.
+            class_weight, clip_norm, repeated rows, nor early stopping by the training data.
+            ``history.privacy`` has the ``steps`` and, where ``dp-accounting`` is installed, the
+            ``epsilon`` of the fit, however it ended.
         early_stopping : EarlyStopping, int or True, optional
             Stop where nothing improves; an integer is the patience.
         schedule : Schedule, optional

@@ -13,9 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks
+from culpa import _checks, data
 
-__all__ = ["Constant", "Cosine", "ExponentialDecay", "OneCycle", "Schedule", "StepDecay"]
+__all__ = [
+    "Constant",
+    "Cosine",
+    "ExponentialDecay",
+    "OneCycle",
+    "Schedule",
+    "StepDecay",
+    "checked_factors",
+]
 
 Floats = NDArray[np.float64]
 
@@ -160,3 +168,18 @@ class OneCycle(Schedule):
         done = np.clip((steps - top) / max(total - top, 1.0), 0.0, 1.0)
         down = self.final + (1.0 - self.final) * 0.5 * (1.0 + np.cos(np.pi * done))
         return np.where(steps < top, up, down)
+
+
+def checked_factors(
+    schedule: Schedule, steps: NDArray[np.float64], total: int, epochs: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return a schedule's factors on the learning rate (steps,), a user's own among them."""
+    given = schedule.factors(steps, total, epochs)
+    factors = np.asarray(data.as_array("schedule", given), dtype=np.float64)
+    expected = f"schedule: expected factors() to give {len(steps)} finite numbers of at least 0"
+    if factors.shape != steps.shape:
+        raise ValueError(f"{expected}, one per step, got shape {factors.shape}")
+    bad = np.flatnonzero(~np.isfinite(factors) | (factors < 0))
+    if bad.size:
+        raise ValueError(f"{expected}, got {factors[bad[0]]} for step {bad[0]}")
+    return factors

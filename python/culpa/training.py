@@ -7,7 +7,6 @@ the result.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import math
 import time
@@ -18,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks, _core, columns, data
-from culpa.callbacks import Callback, EarlyStopping, History
+from culpa.accounting import Account
+from culpa.callbacks import Callback, EarlyStopping, History, as_callbacks, as_early_stopping
 from culpa.examples import Examples, validation_examples
 from culpa.optimizers import Adam, Optimizer
-from culpa.privacy import Privacy
+from culpa.privacy import Privacy, check_examples, check_privacy
 from culpa.progress import Reporter, make_reporter
-from culpa.schedules import Constant, Schedule
+from culpa.schedules import Constant, Schedule, checked_factors
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DivergedError",
     "Training",
-    "as_callbacks",
-    "checked_factors",
     "run",
     "run_side_by_side",
 ]
@@ -43,14 +41,6 @@ MOST_ROWS = 2_000_000  # of a chunk
 
 class DivergedError(ArithmeticError):
     """The loss became NaN or infinite; the model holds the best weights that it had."""
-
-
-class _FunctionCallback(Callback):
-    def __init__(self, function: Callable[[Training], object]) -> None:
-        self.function = function
-
-    def on_epoch_end(self, training: Training) -> None:
-        self.function(training)
 
 
 class Presented(NamedTuple):
@@ -109,7 +99,7 @@ class Training:
             0.0 if clip_norm is None else _checks.number("clip_norm", clip_norm, 0.0, open_low=True)
         )
         split = _checks.fraction("validation_split", validation_split)
-        self.stopping = _as_early_stopping(early_stopping)
+        self.stopping = as_early_stopping(early_stopping)
         self.schedule = Constant() if schedule is None else schedule
         if not isinstance(self.schedule, Schedule):
             raise TypeError(
@@ -125,7 +115,7 @@ class Training:
             )
         self.callbacks = as_callbacks(callbacks)
         if privacy is not None:
-            _check_privacy(privacy, sample_weight, class_weight, clip_norm, shuffle)
+            check_privacy(privacy, sample_weight, class_weight, clip_norm, shuffle)
         self.privacy = privacy
 
         # Everything is checked before the model is touched (but for a model that is not built yet:
@@ -139,6 +129,8 @@ class Training:
             model._build(x.shape[1])
         self.examples = Examples(model, x, y, sample_weight)
         self.rows, held_out = _split_rows(model, len(x), rows, split, validation_data)
+        if privacy is not None and rows is not None:
+            check_examples(rows)
         self.validation: Examples | None = None
         if held_out is not None:
             self.validation = self.examples.part(model, held_out, " (validation part)")
@@ -163,7 +155,10 @@ class Training:
         self.total_steps = self.steps_per_epoch * self.epochs
         self.n_examples = n
         self._private: dict[str, Any] = {}  # what the core is told of privacy
+        self._account: Account | None = None
+        self._steps_before = self.core.steps
         if privacy is not None:
+            self._account = Account(privacy, self.batch_size / n)
             self._private = {
                 "example_clip": privacy.max_grad_norm,
                 "noise": privacy.noise_multiplier * privacy.max_grad_norm,
@@ -207,6 +202,7 @@ class Training:
         """Touch the model for the first time: all that could be wrong has been checked."""
         model = self.model
         self._begun = model._snapshot(moments=isinstance(self.examples.x, np.memmap))
+        self.history.privacy = self._account
         model.history = self.history
         if self.optimizer != model.optimizer:
             self.core.set_optimizer(self.optimizer._core())
@@ -297,6 +293,7 @@ class Training:
         done, stop, row = result
         self._in_epoch += done
         self.step += done
+        self._count_private_steps()
         if stop == "not_finite":
             self.model._restore(self._begun)
             if self.built_here:
@@ -353,10 +350,8 @@ class Training:
         row["learning_rate"] = float(self._rates[-1])
         row["seconds"] = time.perf_counter() - self._epoch_began
         row["examples_per_second"] = self.n_examples / max(trained - self._epoch_began, 1e-9)
-        if self.privacy is not None and self._accountable():
-            row["epsilon"] = self.privacy.epsilon(
-                self.step, self.batch_size / self.n_examples, accountant="rdp"
-            )
+        if self._account is not None and (epsilon := self._account.epsilon) is not None:
+            row["epsilon"] = epsilon
         self.history.append(row)
         self._note_best(row[self.monitor])
         self.model._epochs += 1
@@ -368,12 +363,9 @@ class Training:
         self._in_epoch = 0
         self._presented = np.empty((2, 0))
 
-    def _accountable(self) -> bool:
-        return (
-            self.privacy is not None
-            and self.privacy.sampling == "poisson"
-            and importlib.util.find_spec("dp_accounting") is not None
-        )
+    def _count_private_steps(self) -> None:
+        if self._account is not None:  # not by `step`: Ctrl-C may come before a chunk's report
+            self._account.steps = self.core.steps - self._steps_before
 
     def _note_best(self, value: float) -> None:
         rule = self.stopping or EarlyStopping()
@@ -428,6 +420,9 @@ class Training:
 
     def close(self) -> None:
         """Run what runs however training ended."""
+        self._count_private_steps()
+        if "epsilon" in self.history and self._account and (epsilon := self._account.epsilon):
+            self.history.amend({"epsilon": epsilon})
         self.reporter.close()
         with _core.lend(self.model._claim):
             for callback in self.callbacks:
@@ -475,74 +470,6 @@ def run_side_by_side(trainings: Sequence[Training]) -> list[History]:
     finally:
         for training in trainings:
             training.close()
-
-
-def _check_privacy(
-    privacy: Any, sample_weight: Any, class_weight: Any, clip_norm: Any, shuffle: Any
-) -> None:
-    if not isinstance(privacy, Privacy):
-        raise TypeError(
-            "privacy: expected culpa.Privacy(noise_multiplier, max_grad_norm, delta), "
-            f"got {_checks.describe(privacy)}"
-        )
-    others = {"sample_weight": sample_weight, "class_weight": class_weight, "clip_norm": clip_norm}
-    for name, value in others.items():
-        if value is not None:
-            raise ValueError(
-                f"{name}: expected None beside privacy, which bounds what each example counts; "
-                "leave it out"
-            )
-    if not shuffle and privacy.sampling == "poisson":
-        raise ValueError(
-            "shuffle: expected True beside privacy with Poisson sampling, which draws each batch; "
-            'leave it out, or use sampling="shuffle"'
-        )
-
-
-def _as_early_stopping(value: EarlyStopping | int | bool | None) -> EarlyStopping | None:
-    if value is None or value is False:
-        return None
-    if value is True:
-        return EarlyStopping()
-    if isinstance(value, EarlyStopping):
-        return value
-    return EarlyStopping(patience=_checks.integer("early_stopping", value, 1))
-
-
-def checked_factors(
-    schedule: Schedule, steps: NDArray[np.float64], total: int, epochs: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return a schedule's factors on the learning rate (steps,), a user's own among them."""
-    given = schedule.factors(steps, total, epochs)
-    factors = np.asarray(data.as_array("schedule", given), dtype=np.float64)
-    expected = f"schedule: expected factors() to give {len(steps)} finite numbers of at least 0"
-    if factors.shape != steps.shape:
-        raise ValueError(f"{expected}, one per step, got shape {factors.shape}")
-    bad = np.flatnonzero(~np.isfinite(factors) | (factors < 0))
-    if bad.size:
-        raise ValueError(f"{expected}, got {factors[bad[0]]} for step {bad[0]}")
-    return factors
-
-
-def as_callbacks(value: Any) -> list[Callback]:
-    """Return callbacks as a list of Callback, of one, several or none, functions among them."""
-    given = list(value or ()) if value is None or isinstance(value, (list, tuple)) else [value]
-    result: list[Callback] = []
-    for item in given:
-        if isinstance(item, type):
-            raise TypeError(f"callbacks: expected an object, got the class; use {item.__name__}()")
-        if isinstance(item, Callback):
-            if item.every is not None:
-                _checks.integer("every", item.every, 1)
-            result.append(item)
-        elif callable(item):
-            result.append(_FunctionCallback(item))
-        else:
-            raise TypeError(
-                f"callbacks: expected functions or culpa.Callback objects, "
-                f"got {_checks.describe(item)}"
-            )
-    return result
 
 
 def _split_rows(

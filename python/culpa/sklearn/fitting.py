@@ -18,13 +18,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from culpa import _core
-from culpa.callbacks import History
+from culpa.callbacks import History, as_callbacks
 from culpa.forgetting import Forgetting
 from culpa.health.healthcheck import HealthCheck
 from culpa.optimizers import Optimizer
 from culpa.progress import Reporter, make_reporter
+from culpa.schedules import checked_factors
 from culpa.sklearn.network import as_rows
-from culpa.training import CHUNK_SECONDS, MOST_ROWS, as_callbacks, checked_factors
+from culpa.training import CHUNK_SECONDS, MOST_ROWS
 
 if TYPE_CHECKING:
     from culpa.sklearn.perceptron import Perceptron
