@@ -129,7 +129,8 @@ class EarlyStopping:
         What counts as an improvement, in the monitored value's units.
     monitor : str, optional
         A key of the history; by default ``val_loss`` with validation data, else ``loss``. Losses
-        are minimised, accuracies and r2 maximised.
+        are minimised, accuracies and r2 maximised. An r2 that is NaN by y alone is refused; NaN in
+        an epoch counts as no improvement, with a RuntimeWarning.
     restore_best : bool, default True
         Put back the weights of the best epoch at the end.
 

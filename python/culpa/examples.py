@@ -51,8 +51,9 @@ class Examples:
     def score_scale(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64] | None:
         """Return what squared errors count per output, so that r2 = 1 - their sum.
 
-        1 / (outputs * total squares around the weighted mean), NaN where y does not vary; None
-        where the metric is accuracy.
+        1 / (m * total squares around the weighted mean), m the outputs whose y varies: r2 is their
+        mean. 0 where an output's y does not vary, and NaN where that of none does; None where the
+        metric is accuracy.
         """
         if self.metric != "r2":
             return None
@@ -72,7 +73,12 @@ class Examples:
         squares = total(lambda y: (y - mean) ** 2)
         first = np.asarray(values[rows[0]])
         varies = np.any([np.any(values[block] != first, axis=0) for block in blocks], axis=0)
-        return 1.0 / np.where(varies & (squares > 0.0), squares * values.shape[1], np.nan)
+        varies &= squares > 0.0
+        if not varies.any():
+            return np.full(len(varies), np.nan)
+        return np.where(
+            varies, 1.0 / np.where(varies, squares * np.count_nonzero(varies), 1.0), 0.0
+        )
 
     def score(self, weighted_scores: float, weight_sum: float) -> float:
         """Return the metric from the core's sum of scores."""

@@ -186,9 +186,10 @@ def find_label_errors(
         estimator draws is its own affair: set its ``random_state``.) None draws one from the
         operating system.
     sample_weight : array_like (n,), optional
-        Weight of each example in training; ranking and counts ignore it.
+        Weight of each example in training, within its batch; ranking and counts ignore it.
     **options
         For a Sequential as for :meth:`Sequential.fit`; estimators' ``fit`` gets them as they are.
+        ``class_weight="balanced"`` counts the labels that a fold's model is trained on.
         Where neither `epochs` nor `early_stopping` is given, a Sequential is trained for 10 epochs,
         or as many as make 1,000 steps, but at most 300; with ``schedule=culpa.Cosine()`` unless
         another is given.

@@ -240,13 +240,19 @@ class Sequential:
             By default the one used last, else ``Adam(1e-3)``. A fit with an equal optimizer goes
             on where the last one ended; a different one starts fresh moments.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
-            Evaluated after each epoch.
+            Evaluated after each epoch, by these sample weights; class weights play no part.
         validation_split : float, default 0
-            Fraction of the rows, drawn by the seed, to hold out as validation data instead.
+            Fraction of the rows, drawn by the seed, to hold out as validation data instead; with
+            their sample weights, but without class weights.
         sample_weight : array_like (n,), optional
-            Weight of each example in the loss, at least 0.
+            Weight of each example in the loss, at least 0. The loss of a batch is the weighted mean
+            of its examples' losses, so that weights count within a batch alone: at ``batch_size=1``
+            they do nothing, and the smaller the batches the less they do.
         class_weight : dict or "balanced", optional
-            Weight per class index, times the sample weight.
+            Weight per class index, times the sample weight, and as that within a batch alone.
+            "balanced" weighs a class by ``n / (classes * count)`` of the rows trained on: labels
+            that are held out do not count. For training alone, with its loss and metric in the
+            history: validation is scored without class weights.
         clip_norm : float, optional
             Largest global norm of the gradient; a longer one is scaled down to it.
         privacy : Privacy, optional
@@ -445,7 +451,8 @@ class Sequential:
         -------
         dict
             ``loss`` and ``accuracy`` (the fraction of right classes, or of right binary outputs),
-            or ``r2`` (the mean of the outputs' coefficients of determination).
+            or ``r2`` (the mean of the coefficients of determination of those outputs whose y
+            varies; NaN where that of none does).
         """
         core = self._built()
         examples = Examples(self, X, y, sample_weight)
@@ -914,7 +921,9 @@ def fit_many(
     rows : sequence of array_like of int, optional
         For each model the rows of X to train on, as for folds; by default all.
     **options
-        As for :meth:`Sequential.fit`, the same for all; `verbose` is False.
+        As for :meth:`Sequential.fit`, the same for all; `verbose` is False. Sample and class
+        weights count within each batch alone (nothing at ``batch_size=1``), and
+        ``class_weight="balanced"`` counts each model's own rows.
 
     Returns
     -------

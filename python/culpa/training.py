@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, columns, data
+from culpa import _checks, _core, columns, data, monitor
 from culpa.accounting import Account
 from culpa.callbacks import Callback, EarlyStopping, History, as_callbacks, as_early_stopping
 from culpa.examples import Examples, validation_examples
@@ -136,8 +136,12 @@ class Training:
             self.validation = self.examples.part(model, held_out, " (validation part)")
         elif validation_data is not None:
             self.validation = validation_examples(model, validation_data, self.feature_names)
-        self._weigh_classes(model, class_weight)
-        self.monitor = self._checked_monitor()
+        self._weigh_classes(model, class_weight)  # not of what is validated on
+        self._score_scale = self.examples.score_scale(self.rows)
+        held = self.validation
+        scales = {"r2": self._score_scale, "val_r2": held.score_scale() if held else None}
+        self.monitor = monitor.choose(self.stopping, self.examples.metric, validated=bool(held))
+        monitor.check_measurable(self.monitor, scales)
         if privacy is not None and self.stopping and not self.monitor.startswith("val_"):
             raise ValueError(
                 "early_stopping: expected validation data beside privacy, for what the training "
@@ -165,11 +169,9 @@ class Training:
                 "divisor": float(self.batch_size),
                 "noise_seed": privacy._seed(),
             }
-        self._score_scale = self.examples.score_scale(self.rows)
         self._validation_core: _core.Examples | None = None
-        if self.validation is not None:  # prepared once, evaluated each epoch
-            scale = self.validation.score_scale()
-            self._validation_core = self.validation.core(score_scale=scale)
+        if held is not None:  # prepared once, evaluated each epoch
+            self._validation_core = held.core(score_scale=scales["val_r2"])
 
         self.history = History()
         self.epoch = 0
@@ -179,6 +181,7 @@ class Training:
         self._best: NDArray[Any] | None = None
         self._best_value: float | None = None
         self._waited = 0
+        self._met_nan = False
         self._rates = self._epoch_rates()  # of a schedule of the user's own, checked here
         # Each example's own loss and score by its position in the epoch; NaN: not presented yet.
         self._keeps_examples = any(callback.wants_examples for callback in self.callbacks)
@@ -192,7 +195,9 @@ class Training:
 
     def _weigh_classes(self, model: Sequential, class_weight: Any) -> None:
         examples = self.examples
-        by_class = data.class_weights(class_weight, examples.targets, model.loss, model.output_size)
+        by_class = data.class_weights(
+            class_weight, examples.targets, model.loss, model.output_size, self.rows
+        )
         if by_class is not None:
             own = examples.weights
             weights = by_class if own is None else own * by_class
@@ -213,14 +218,6 @@ class Training:
                 callback.on_fit_begin(self)
         if model.feature_names is None:
             model.feature_names = self.feature_names
-
-    def _checked_monitor(self) -> str:
-        keys = ["loss", self.examples.metric]
-        if self.validation is not None:
-            keys += [f"val_{key}" for key in keys]
-        if self.stopping is None or self.stopping.monitor is None:
-            return "val_loss" if self.validation is not None else "loss"
-        return _checks.choice("monitor", self.stopping.monitor, keys)
 
     # The chunks
 
@@ -369,6 +366,8 @@ class Training:
 
     def _note_best(self, value: float) -> None:
         rule = self.stopping or EarlyStopping()
+        if self.stopping and not self._met_nan:
+            self._met_nan = monitor.warn_of_nan(self.monitor, value, self.epoch, rule.patience)
         if rule.better(self.monitor, value, self._best_value):
             self._best_value = value
             self._best = self.core.parameters().copy()

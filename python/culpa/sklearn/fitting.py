@@ -21,6 +21,7 @@ from culpa import _core
 from culpa.callbacks import History, as_callbacks
 from culpa.forgetting import Forgetting
 from culpa.health.healthcheck import HealthCheck
+from culpa.monitor import warn_of_nan
 from culpa.optimizers import Optimizer
 from culpa.progress import Reporter, make_reporter
 from culpa.schedules import checked_factors
@@ -67,9 +68,8 @@ class Fit:
             raise ValueError("partial_fit does not support early_stopping=True")
         self._rows, self._held_out = self._split(X, y, sample_weight)
         self._x = as_rows(X)
-        self._weights = (
-            None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64)
-        )
+        weights = model._weighed_by_class(y, sample_weight, incremental, self._rows)
+        self._weights = None if weights is None else np.ascontiguousarray(weights, np.float64)
         self._objective = model._objective()
         self._targets = self._objective.targets(model._smoothed(y))
         self._constant = self._objective.constant(y)
@@ -104,6 +104,7 @@ class Fit:
         self._in_epoch = 0
         self._stop = False
         self._diverged = False
+        self._met_nan = False
         self.reporter = Reporter()
 
     # Before the first epoch
@@ -115,6 +116,8 @@ class Fit:
         model = self.model
         given = model._given_validation()
         if given is not None or not model.early_stopping:
+            if given is not None and model.early_stopping:
+                self._check_score(len(given.encoded))
             return None, given
         # Not of multilabel targets: most combinations of labels are too rare.
         stratify = y if is_classifier(model) and model.n_outputs_ == 1 else None
@@ -131,6 +134,14 @@ class Fit:
             )
         weights = None if sample_weight is None else sample_weight[held]
         return rows, HeldOut(X[held], model._decoded(y[held]), y[held], weights)
+
+    def _check_score(self, rows: int) -> None:
+        """Raise where the number of validation rows alone tells that all scores will be NaN."""
+        if rows < 2 and not is_classifier(self.model) and self.model.scoring in (None, "r2"):
+            raise ValueError(
+                "X_val: expected at least 2 rows for early stopping by r2, which is NaN for one, "
+                "got 1; pass more, or another scoring such as 'neg_mean_squared_error'"
+            )
 
     def _batches(self) -> NDArray[np.int64]:
         """Return where each batch begins in an epoch's order, and where the last one ends."""
@@ -169,7 +180,8 @@ class Fit:
             self.reporter.close()
             for callback in self._callbacks:
                 callback.on_fit_end(cast(Any, self))
-        if model.early_stopping:  # the best weights
+        unknown = self._met_nan and math.isinf(model.best_validation_score_)
+        if model.early_stopping and not unknown:  # the best weights
             model.coefs_ = [weight.copy() for weight in model._best_coefs]
             model.intercepts_ = [bias.copy() for bias in model._best_intercepts]
 
@@ -297,7 +309,15 @@ class Fit:
             model.validation_loss_curve_.append(self._validation_loss(held))
         if model.early_stopping:
             assert held is not None
+            waited = model._no_improvement_count
             model._update_no_improvement_count(True, held.X, held.y, held.sample_weight)
+            score = model.validation_scores_[-1]
+            if math.isnan(score) and math.isfinite(model.loss_):
+                model._no_improvement_count = waited + 1  # scikit-learn takes NaN for progress
+                if not self._met_nan:
+                    patience = int(min(model.n_iter_no_change, model.max_iter))
+                    warn_of_nan("the validation score", float(score), self.epoch, patience)
+                    self._met_nan = True
             return
         if held is not None:
             score = model._score(held.X, held.y, sample_weight=held.sample_weight)

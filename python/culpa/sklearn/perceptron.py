@@ -191,10 +191,12 @@ class Perceptron(Answers, CallbackSupportMixin):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels in classification, real numbers in regression.
         sample_weight : array-like of shape (n_samples,), default=None
-            Sample weights.
+            Sample weights. The loss of a batch is the weighted mean of its samples' losses, so that
+            they count within a batch alone: at ``batch_size=1`` they do nothing.
         X_val, y_val, sample_weight_val : array-like, default=None
-            Validation data, scored after each epoch. Early stopping uses them in place of a part
-            of X. Only for ``solver='sgd'`` and ``'adam'``.
+            Validation data, scored after each epoch, by these weights and without class weights.
+            Early stopping uses them in place of a part of X. Only for ``solver='sgd'`` and
+            ``'adam'``.
 
         Returns
         -------
@@ -254,13 +256,16 @@ class Perceptron(Answers, CallbackSupportMixin):
     ) -> None:
         if any(self._dropout()) and "_dropout_seed" not in self.__dict__:
             self._dropout_seed = int(self._random_state.randint(2**31 - 1))
-        weights = self._weighed_by_class(y, sample_weight, incremental)
-        Fit(self, X, y, weights, incremental).run()
+        Fit(self, X, y, sample_weight, incremental).run()
 
     def _weighed_by_class(
-        self, y: Array, sample_weight: Array | None, incremental: bool
+        self,
+        y: Array,
+        sample_weight: Array | None,
+        incremental: bool,
+        rows: NDArray[np.int64] | None = None,
     ) -> Array | None:
-        """Return the sample weights, times those of the classes where there are any."""
+        """Return the sample weights, times those of the classes in these rows (None: in all)."""
         if sample_weight is not None and sample_weight.min() < 0:
             raise ValueError(
                 f"sample_weight: expected numbers of at least 0, got {sample_weight.min()}"
@@ -273,7 +278,8 @@ class Perceptron(Answers, CallbackSupportMixin):
                 "class_weight: expected weights per class with partial_fit, got 'balanced'; use "
                 "sklearn.utils.compute_class_weight on all of y and pass a dict"
             )
-        weights: Array = compute_sample_weight(class_weight, self._decoded(y))
+        known = rows if isinstance(class_weight, str) else None  # labels held out stay unknown
+        weights: Array = compute_sample_weight(class_weight, self._decoded(y), indices=known)
         return weights if sample_weight is None else weights * sample_weight
 
     def _paced(self, incremental: bool) -> Pace:
