@@ -722,3 +722,38 @@ def test_the_best_weights_stay_the_best_where_a_warm_start_finds_no_better_ones(
         if regressor.best_validation_score_ == best:
             assert bits(regressor) == before
         best = regressor.best_validation_score_
+
+
+# --- Targets that float32 cannot tell apart ------------------------------------------------------
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_losses_of_targets_that_float32_rounds_away_are_measured_in_float64(
+    early_stopping: bool,
+) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3)).astype(np.float32)
+    y = 1e8 + X[:, 0].astype(np.float64)
+    options: dict[str, Any] = {"random_state": 0, "optimizer": culpa.SGD(1e-30), "shuffle": False}
+    options |= {"hidden_layer_sizes": (2,), "warm_start": True, "early_stopping": early_stopping}
+    regressor = MLPRegressor(max_iter=1, **options)
+    with pytest.warns(culpa.RoundingWarning, match=r"^y: column 0"):
+        regressor.fit(X, y)
+    regressor.coefs_[1][:] = 0.0
+    regressor.intercepts_[1][:] = 1e8
+    with pytest.warns(culpa.RoundingWarning, match=r"^y: column 0") as said:
+        regressor.fit(X, y, X_val=X[:50], y_val=y[:50])
+    rounds = [each for each in said if each.category is culpa.RoundingWarning]
+    assert [each.filename for each in rounds] == [__file__]
+    guess = regressor.predict(X).astype(np.float64)
+    if not early_stopping:
+        assert regressor.loss_curve_[-1] == pytest.approx(0.5 * np.mean((guess - y) ** 2))
+    want = 0.5 * np.mean((guess[:50] - y[:50]) ** 2)
+    assert regressor.validation_loss_curve_[-1] == pytest.approx(want)
+    with pytest.warns(culpa.RoundingWarning, match=r"^y: column 0"):
+        losses = regressor.blame(X, y, want="losses").losses
+    np.testing.assert_allclose(losses, (guess - y) ** 2)
+    wide = X.astype(np.float64) + np.array([0.0, 0.0, 1e8])
+    with pytest.warns(culpa.RoundingWarning, match=r"^X: column 2"):
+        regressor.predict(wide)
+    MLPRegressor(max_iter=1, **options).fit(X.astype(np.float64), y)  # float64 rounds nothing away

@@ -18,11 +18,9 @@ void bind_descriptions(py::module_ &m) {
       +[](const std::string &rule, double beta_1, double beta_2, double epsilon, double momentum,
           double weight_decay, bool nesterov, bool decoupled, bool decay_per_example,
           bool scikit_learn, double gradient_scale) {
-        return std::make_unique<Optimizer>(Optimizer{named<Rule>(rule_names, rule, "optimizer"),
-                                                     beta_1, beta_2, epsilon, momentum,
-                                                     weight_decay, nesterov, decoupled,
-                                                     decay_per_example, scikit_learn,
-                                                     gradient_scale});
+        return std::make_unique<Optimizer>(Optimizer{
+            named<Rule>(rule_names, rule, "optimizer"), beta_1, beta_2, epsilon, momentum,
+            weight_decay, nesterov, decoupled, decay_per_example, scikit_learn, gradient_scale});
       },
       "rule"_a, py::kw_only(), "beta_1"_a = 0.9, "beta_2"_a = 0.999, "epsilon"_a = 1e-8,
       "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false, "decoupled"_a = false,
@@ -46,22 +44,24 @@ void bind_descriptions(py::module_ &m) {
   py::class_<ExampleArrays> examples(m, "Examples", "Arrays of examples, one row each.");
   bind_constructor(
       examples,
-      +[](Inputs x, Maybe labels, Maybe targets, Maybe weights, Maybe order, Maybe score_scale) {
+      +[](Inputs x, Maybe labels, Maybe targets, Maybe weights, Maybe order, Maybe score_scale,
+          Maybe exact) {
         return std::make_unique<ExampleArrays>(
             ExampleArrays{std::move(x), std::move(labels), std::move(targets), std::move(weights),
-                          std::move(order), std::move(score_scale)});
+                          std::move(order), std::move(score_scale), std::move(exact)});
       },
       "x"_a, py::kw_only(), "labels"_a = py::none(), "targets"_a = py::none(),
-      "weights"_a = py::none(), "order"_a = py::none(), "score_scale"_a = py::none());
+      "weights"_a = py::none(), "order"_a = py::none(), "score_scale"_a = py::none(),
+      "exact"_a = py::none());
 
   py::class_<JobArrays> job(m, "Job",
                             "A chunk of training: batches of examples, and where to report.");
   bind_constructor(
       job,
       +[](ExampleArrays examples, py::array offsets, py::array learning_rates, double clip_norm,
-          double seconds, Maybe losses, Maybe weight_sums, Maybe scores, Maybe norms,
-          Maybe squares, Maybe phases, double example_clip, double noise, double divisor,
-          std::uint64_t noise_seed, Maybe example_losses, Maybe example_scores) {
+          double seconds, Maybe losses, Maybe weight_sums, Maybe scores, Maybe norms, Maybe squares,
+          Maybe phases, double example_clip, double noise, double divisor, std::uint64_t noise_seed,
+          Maybe example_losses, Maybe example_scores) {
         return std::make_unique<JobArrays>(JobArrays{std::move(examples),
                                                      std::move(offsets),
                                                      std::move(learning_rates),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, columns, data
+from culpa import _checks, _core, columns, data, rounding
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -17,10 +17,25 @@ __all__ = ["Examples", "check_model", "validation_examples"]
 
 
 class Examples:
-    """Checked examples, and how to score them."""
+    """Checked examples, and how to score them.
+
+    Attributes
+    ----------
+    exact : ndarray (n * outputs,) of float64, or None
+        The targets as they were passed, where the model's dtype rounds their spread away: losses
+        and scores are then computed from them, in float64.
+    """
 
     def __init__(
-        self, model: Sequential, X: Any, y: Any, sample_weight: Any, suffix: str = ""
+        self,
+        model: Sequential,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        suffix: str = "",
+        *,
+        feature_names: list[str] | None = None,
+        whole: bool = True,
     ) -> None:
         names = [f"{name}{suffix}" for name in ("X", "y", "sample_weight")]
         columns.check(model.feature_names, X, names[0])
@@ -33,6 +48,21 @@ class Examples:
         self._names = names
         self._dtype = model.dtype
         self._scale = model.input_scale
+        self.exact: NDArray[np.float64] | None = None
+        if whole:
+            feature_names = feature_names or columns.column_names(X)
+            rounding.warn(names[0], rounding.drowned(self.x, model.dtype), feature_names)
+            values = self.targets.values
+            if self.metric == "r2" and values is not None:
+                lost = rounding.drowned(values, model.dtype)
+                own = columns.column_names(y) if columns.is_frame(y) else None
+                rounding.warn(names[1], lost, own)
+                if lost:
+                    self.judge_exactly()
+
+    def judge_exactly(self) -> None:
+        """Compute losses and scores from the targets as they were passed, in float64."""
+        self.exact = np.require(self.targets.values, np.float64, ["C", "ALIGNED"]).ravel()
 
     def core(
         self,
@@ -45,6 +75,7 @@ class Examples:
             weights=self.weights,
             order=order,
             score_scale=score_scale,
+            exact=self.exact,
             **self.targets.keywords(),
         )
 
@@ -111,7 +142,10 @@ class Examples:
         y = self.targets.labels if self.targets.labels is not None else self.targets.values
         assert y is not None
         weights = None if self.weights is None else self.weights[rows]
-        return Examples(model, self.x[rows], y[rows], weights, suffix)
+        part = Examples(model, self.x[rows], y[rows], weights, suffix, whole=False)
+        if self.exact is not None:
+            part.judge_exactly()
+        return part
 
 
 def check_model(model: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, held_out
+from culpa import _checks, held_out, rounding
 from culpa.blame import make_frame
 from culpa.model import Sequential
 
@@ -236,7 +236,8 @@ def find_label_errors(
     seed = secrets.randbits(63) if seed is None else _checks.integer("seed", seed, 0)
     ask = held_out.Networks if isinstance(model, Sequential) else held_out.Estimators
     models = ask(model, X, y, sample_weight, options)
-    log_p, norms = held_out.guess(models, folds, repeats, seed)
+    with rounding.once():
+        log_p, norms = held_out.guess(models, folds, repeats, seed)
     return rank(log_p, models.codes, models.classes, norms)
 
 

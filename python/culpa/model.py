@@ -18,6 +18,7 @@ from culpa import (
     columns,
     data,
     influence,
+    rounding,
     serialization,
     training,
 )
@@ -66,7 +67,8 @@ class Sequential:
     input_size : int, optional
         Number of inputs; by default taken from the first data seen.
     dtype : {"float32", "float64"}, default "float32"
-        What the model computes in. Data of any real dtype are converted batch by batch.
+        What the model computes in. Data of any real dtype are converted batch by batch; a column
+        whose differences float32 cannot hold is warned of (:class:`culpa.RoundingWarning`).
     input_scale : float, default 1
         Multiplies all inputs in fit, predict and blame; ``1/255`` for images of bytes.
 
@@ -298,7 +300,7 @@ class Sequential:
         >>> model.fit(X, y, epochs=5, validation_data=(X_test, y_test)).epochs
         5
         """
-        with _core.claim([self._claim], "fit", trains=True):
+        with _core.claim([self._claim], "fit", trains=True), rounding.once():
             return training.run(self._prepare(X, y, options))
 
     def _prepare(self, X: Any, y: Any, options: dict[str, Any]) -> training.Training:
@@ -432,6 +434,8 @@ class Sequential:
         core = self._built()
         columns.check(self._feature_names, X)
         x = data.check_x(X, self._input_size, self.dtype, finite=False)
+        if len(x) >= rounding.LEAST_GUESSES:
+            rounding.warn("X", rounding.drowned(x, self.dtype), columns.column_names(X))
         answer, row = core.predict(data.in_core(x), classes)
         if row >= 0:
             raise data.not_finite("X", x, row, self.dtype, self.input_scale)
@@ -452,7 +456,9 @@ class Sequential:
         dict
             ``loss`` and ``accuracy`` (the fraction of right classes, or of right binary outputs),
             or ``r2`` (the mean of the coefficients of determination of those outputs whose y
-            varies; NaN where that of none does).
+            varies; NaN where that of none does). Where float32 rounds the differences of y away,
+            both are computed in float64 from y as it was passed, with a
+            :class:`culpa.RoundingWarning`.
         """
         core = self._built()
         examples = Examples(self, X, y, sample_weight)
@@ -966,7 +972,8 @@ def fit_many(
     if rows is not None and len(rows) != len(models):
         raise ValueError(f"rows: expected one array for each of the {len(models)} models")
     options = {"verbose": False, **options}
-    with _core.claim([model._claim for model in models], "fit_many", trains=True):
+    claims = [model._claim for model in models]
+    with _core.claim(claims, "fit_many", trains=True), rounding.once():
         trainings = []
         for i, model in enumerate(models):
             own = {} if rows is None else {"rows": rows[i]}

@@ -127,7 +127,7 @@ class Training:
         self.built_here = model.input_size is None
         if self.built_here:
             model._build(x.shape[1])
-        self.examples = Examples(model, x, y, sample_weight)
+        self.examples = Examples(model, x, y, sample_weight, feature_names=self.feature_names)
         self.rows, held_out = _split_rows(model, len(x), rows, split, validation_data)
         if privacy is not None and rows is not None:
             check_examples(rows)
@@ -136,9 +136,13 @@ class Training:
             self.validation = self.examples.part(model, held_out, " (validation part)")
         elif validation_data is not None:
             self.validation = validation_examples(model, validation_data, self.feature_names)
+        if held := self.validation:  # both are measured alike
+            if held.exact is not None:
+                self.examples.judge_exactly()
+            elif self.examples.exact is not None:
+                held.judge_exactly()
         self._weigh_classes(model, class_weight)  # not of what is validated on
         self._score_scale = self.examples.score_scale(self.rows)
-        held = self.validation
         scales = {"r2": self._score_scale, "val_r2": held.score_scale() if held else None}
         self.monitor = monitor.choose(self.stopping, self.examples.metric, validated=bool(held))
         monitor.check_measurable(self.monitor, scales)

@@ -17,7 +17,7 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from culpa import _core
+from culpa import _core, rounding
 from culpa.callbacks import History, as_callbacks
 from culpa.forgetting import Forgetting
 from culpa.health.healthcheck import HealthCheck
@@ -92,10 +92,17 @@ class Fit:
         self._context = model.__dict__.get("_callback_fit_ctx")
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._data = {"X": X, "y": lambda: model._decoded(y), "metadata": metadata}
+        self._rounds = self._is_rounded(y)
+        self._exact = self._exactly(y)
         if (held := self._held_out) is not None:  # prepared once, evaluated each epoch
             targets = self._objective.targets(model._smoothed(held.encoded))
             self._held_x = as_rows(held.X)
-            self._validation = self._network.examples(self._held_x, targets, held.sample_weight)
+            self._validation = self._network.examples(
+                self._held_x,
+                targets,
+                held.sample_weight,
+                exact=self._exactly(held.encoded),
+            )
 
         self.history = History()
         self.epoch = self.step = 0
@@ -142,6 +149,21 @@ class Fit:
                 "X_val: expected at least 2 rows for early stopping by r2, which is NaN for one, "
                 "got 1; pass more, or another scoring such as 'neg_mean_squared_error'"
             )
+
+    def _exactly(self, y: Array) -> NDArray[np.float64] | None:
+        """Return targets as they were passed, where the network's dtype rounds them too much."""
+        return np.ascontiguousarray(y, np.float64).ravel() if self._rounds else None
+
+    def _is_rounded(self, y: Array) -> bool:
+        """Warn where the network's dtype rounds the spread of targets away; say whether it does."""
+        if is_classifier(self.model):
+            return False
+        dtype, held = self._network.shape.dtype, self._held_out
+        lost = rounding.drowned(y, dtype)
+        name = "y" if lost or held is None else "y_val"
+        lost = lost or (rounding.drowned(held.encoded, dtype) if held is not None else [])
+        rounding.warn(name, lost)
+        return bool(lost)
 
     def _batches(self) -> NDArray[np.int64]:
         """Return where each batch begins in an epoch's order, and where the last one ends."""
@@ -239,7 +261,7 @@ class Fit:
         """Train on all batches; return the mean of their losses, weighed by their sizes."""
         steps = self.steps_per_epoch
         sums = np.zeros((3, steps))  # of losses, weights, squared weights
-        examples = self._network.examples(self._x, self._targets, self._weights, rows)
+        examples = self._network.examples(self._x, self._targets, self._weights, rows, self._exact)
         self._rates = rates = self._epoch_rates()
         while self._in_epoch < steps and not self._diverged:
             first = self._in_epoch

@@ -23,6 +23,7 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from culpa import rounding
 from culpa.callbacks import Callback
 from culpa.layers import ACTIVATIONS, Activation, Dropout
 from culpa.optimizers import Optimizer
@@ -222,7 +223,7 @@ class Perceptron(Answers, CallbackSupportMixin):
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
-        with own_threads(self.n_threads):
+        with own_threads(self.n_threads), rounding.once():
             return super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
 
     def _initialize(self, y: Array, layer_units: Sequence[int], dtype: Any) -> None:
@@ -423,7 +424,11 @@ class Perceptron(Answers, CallbackSupportMixin):
         if check_input and not self._is_valid(X):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         with own_threads(self.n_threads):
-            outputs = self._network().outputs(X)
+            network, rows = self._network(), as_rows(X)
+            if check_input and len(rows) >= rounding.LEAST_GUESSES:
+                names = self.__dict__.get("feature_names_in_")
+                rounding.warn("X", rounding.drowned(rows, network.shape.dtype), names)
+            outputs = network.outputs(rows)
         # Float64 rows give float64 guesses, as those of matrix products, by float32 weights too.
         outputs = outputs.astype(np.result_type(X.dtype, outputs.dtype), copy=False)
         OUTPUT_ACTIVATIONS[self.out_activation_](outputs)
