@@ -38,8 +38,8 @@ class RoundingWarning(UserWarning):
     standard deviation is less than a hundred of float32's steps at their largest value: seconds
     since 1970 over an hour or a day, a price index around 1e8. Columns that float32 holds exactly
     (integers up to 2^24, whatever is float32 already) and constants are none of them. Each call
-    that reads the data warns, at most once of X and once of y; so does a whole ``fit``, ``fit_many``
-    or ``find_label_errors``. Guesses about fewer than 16 rows are not looked at.
+    that reads the data warns, a whole ``fit``, ``fit_many`` or ``find_label_errors`` too, at most
+    once of X and once of y. Guesses about fewer than 16 rows are not looked at.
 
     Where it is y, losses and r2 would measure the rounding: ``evaluate``, ``blame(...).losses`` and
     the history, training and validation, are computed in float64 from the guesses and from y as it
@@ -54,6 +54,7 @@ class RoundingWarning(UserWarning):
     >>> seconds = 1.7e9 + np.arange(90.0)[:, None]
     >>> model = culpa.Sequential([culpa.Dense(1)], loss="mse", input_size=1)
     >>> with warnings.catch_warnings(record=True) as said:
+    ...     warnings.simplefilter("always")
     ...     _ = model.predict(seconds)
     >>> said[0].category.__name__
     'RoundingWarning'
