@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 from typing import Any
 
@@ -94,6 +95,7 @@ class Account:
         if noise == 0.0:
             return math.inf
         try:
+            importlib.import_module("dp_accounting")
             known, total = self._sum
             if self.steps > known:
                 part = self._composed(noise, self.steps - known)

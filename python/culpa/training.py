@@ -28,12 +28,7 @@ from culpa.schedules import Constant, Schedule, checked_factors
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = [
-    "DivergedError",
-    "Training",
-    "run",
-    "run_side_by_side",
-]
+__all__ = ["DivergedError", "Training", "run", "run_side_by_side"]
 
 CHUNK_SECONDS = 0.05
 MOST_ROWS = 2_000_000  # of a chunk
