@@ -11,6 +11,7 @@ import culpa
 import helpers
 import reference
 from culpa import Dense, RoundingWarning, rounding
+from culpa.examples import Examples
 
 rng = np.random.default_rng(0)
 N = 240
@@ -123,6 +124,15 @@ def test_validation_is_measured_as_training_is_where_either_is_drowned() -> None
         assert len(said) == 1
         assert history.loss[0] == pytest.approx(losses_of(model, X, y).mean(), rel=1e-12)
         assert history.val_loss[0] == pytest.approx(losses_of(model, X, held).mean(), rel=1e-12)
+
+
+def test_a_part_of_the_examples_is_measured_as_the_whole() -> None:
+    y, rows = far(), np.arange(0, N, 3)
+    model = guesser(y)
+    with pytest.warns(RoundingWarning):
+        part = Examples(model, X, y, None).part(model, rows, " (part)")
+    want = losses_of(model, X[rows], y[rows]).mean()
+    assert part.evaluate(model._built())["loss"] == pytest.approx(want, rel=1e-12)
 
 
 def test_training_takes_the_steps_that_it_took() -> None:
