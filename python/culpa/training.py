@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from culpa import _checks, _core, columns, data, monitor
 from culpa.accounting import Account
 from culpa.callbacks import Callback, EarlyStopping, History, as_callbacks, as_early_stopping
-from culpa.examples import Examples, validation_examples
+from culpa.examples import Examples, measure_alike, validation_examples
 from culpa.optimizers import Adam, Optimizer
 from culpa.privacy import Privacy, check_examples, check_privacy
 from culpa.progress import Reporter, make_reporter
@@ -131,11 +131,8 @@ class Training:
             self.validation = self.examples.part(model, held_out, " (validation part)")
         elif validation_data is not None:
             self.validation = validation_examples(model, validation_data, self.feature_names)
-        if held := self.validation:  # both are measured alike
-            if held.exact is not None:
-                self.examples.judge_exactly()
-            elif self.examples.exact is not None:
-                held.judge_exactly()
+        if held := self.validation:
+            measure_alike(self.examples, held)
         self._weigh_classes(model, class_weight)  # not of what is validated on
         self._score_scale = self.examples.score_scale(self.rows)
         scales = {"r2": self._score_scale, "val_r2": held.score_scale() if held else None}
