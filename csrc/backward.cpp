@@ -60,8 +60,8 @@ void backward(const Network &network, const Parameters<T> &parameters, Workspace
                  space.hidden[l].data},
                 some, columns);
       if (l > 0 && !masked)
-        through_activation(network.layers[l - 1], space.hidden[l], space.slopes[l - 1], below,
-                           some, columns);
+        through_activation(network.layers[l - 1], space.hidden[l], space.slopes[l - 1], below, some,
+                           columns);
     });
     if (l == 0)
       break;
@@ -78,12 +78,14 @@ template <class T> void scale_row(const Workspace<T> &space, std::size_t row, T 
     }
 }
 
-template <class T> void weigh(Workspace<T> &space, const Block &block, const Crew &crew) {
+template <class T>
+void weigh(Workspace<T> &space, const Block &block, const BatchWeights &weights, const Crew &crew) {
   if (!block.examples.weights)
     return;
   const Range mine = crew.share({0, block.rows()});
   for (std::size_t r = mine.begin; r < mine.end; ++r) {
-    const auto weight = static_cast<T>(block.examples.weight(block.positions.begin + r));
+    const double given = block.examples.weight(block.positions.begin + r);
+    const auto weight = static_cast<T>(weights.shifted(given));
     if (weight != T(1))
       scale_row(space, r, weight);
   }
@@ -93,7 +95,7 @@ template <class T> void weigh(Workspace<T> &space, const Block &block, const Cre
   template void backward(const Network &, const Parameters<T> &, Workspace<T> &, const Block &,    \
                          const Crew &, Schedule, const Matrix<T> *, const T *);                    \
   template void scale_row(const Workspace<T> &, std::size_t, T);                                   \
-  template void weigh(Workspace<T> &, const Block &, const Crew &);
+  template void weigh(Workspace<T> &, const Block &, const BatchWeights &, const Crew &);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

@@ -60,10 +60,8 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
     input_delta.data = input_storage.data();
   }
 
-  double weights = 0;
-  for (std::size_t i = 0; i < rows; ++i)
-    weights += examples.weight(i);
-  const auto scale = static_cast<T>(weights > 0 ? 1 / weights : 0);
+  const BatchWeights weights = batch_weights(examples, {0, rows});
+  const auto scale = static_cast<T>(weights.sum > 0 ? 1 / weights.sum : 0);
   LossSums sums;
   std::atomic<std::size_t> bad_row{no_row};
   Poll poll(interrupt);
@@ -94,7 +92,7 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
           out.examples[begin + r] = std::sqrt(space.example_squares[r]);
       }
       if (out.gradient)
-        weigh(space, block, crew);
+        weigh(space, block, weights, crew);
       if (!crew.going() && crew.index == 0)
         stop = true;
       crew.wait();

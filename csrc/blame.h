@@ -37,7 +37,7 @@ struct PredictResult {
 
 template <class T>
 PredictResult predict(const Model<T> &model, const Examples &examples, std::size_t rows,
-                    const PredictOut<T> &out, std::size_t threads, Interrupt interrupt);
+                      const PredictOut<T> &out, std::size_t threads, Interrupt interrupt);
 
 // The first row of a source with a value that is not finite once converted to T and scaled, or
 // no_row.

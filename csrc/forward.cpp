@@ -136,7 +136,7 @@ void drop(Matrix<T> values, T *slopes, Range rows, Range some_panels, double rat
 
 template <class T>
 std::size_t gather(const Source &source, const Examples &examples, Range positions,
-                   std::size_t first, T scale, Matrix<T> to, RowBuffer<T> &buffer) {
+                   std::size_t first, T scale, Matrix<T> to, RowBuffer &buffer) {
   const auto &k = active<T>();
   T *row = to.data + (positions.begin - first) * k.panel;
   if (plain(source))
@@ -161,16 +161,9 @@ std::size_t gather(const Source &source, const Examples &examples, Range positio
 }
 
 template <class T>
-std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to,
-                        RowBuffer<T> &buffer) {
-  const Matrix<T> row{buffer.converted.data(), active<T>().panel, source.columns};
-  std::size_t bad = no_row;
-  for (std::size_t i = positions.begin; i < positions.end; ++i, to += source.columns) {
-    const std::size_t found = gather(source, examples, {i, i + 1}, i, T(1), row, buffer);
-    bad = bad == no_row ? found : bad;
-    std::copy_n(buffer.converted.data(), source.columns, to);
-  }
-  return bad;
+std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to) {
+  return active<T>().rows({source.dtype, source.data, source.row_stride, source.column_stride,
+                           source.columns, examples.order, positions, to});
 }
 
 template <class T>
@@ -232,8 +225,7 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
     }
   else if (const std::size_t row =
                gather_rows(examples.y.values, examples, positions,
-                           space.targets.data() + mine.begin * network.outputs(),
-                           space.row_buffers[crew.index]);
+                           space.targets.data() + mine.begin * network.outputs());
            bad == no_row)
     bad = row;
   report(bad_row, bad);
@@ -260,11 +252,11 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
   crew.enter(Phase::loss);
   const Matrix<T> outputs = space.hidden.back();
   active<T>().loss({network.loss, static_cast<T>(network.loss_parameter),
-                    static_cast<T>(network.loss_limit), outputs.data, outputs.stride, mine,
-                    network.outputs(), examples.y.labels ? space.labels.data() : nullptr,
-                    space.targets.data(), space.delta.back().data, space.losses.data(),
-                    space.scores.data(), examples.score_scale,
-                    space.scratch.data() + crew.index * space.scratch_size});
+                    static_cast<T>(1 - network.loss_parameter), static_cast<T>(network.loss_limit),
+                    outputs.data, outputs.stride, mine, network.outputs(),
+                    examples.y.labels ? space.labels.data() : nullptr, space.targets.data(),
+                    space.delta.back().data, space.losses.data(), space.scores.data(),
+                    examples.score_scale, space.scratch.data() + crew.index * space.scratch_size});
   bool finite = true;
   for (std::size_t r = mine.begin; r < mine.end; ++r) // without a branch: it runs on all lanes
     finite &= std::abs(space.losses[r]) <= std::numeric_limits<double>::max();
@@ -300,8 +292,8 @@ void add_up(const Examples &examples, const Workspace<T> &space, Range positions
 
 #define CULPA_INSTANTIATE(T)                                                                       \
   template std::size_t gather(const Source &, const Examples &, Range, std::size_t, T, Matrix<T>,  \
-                              RowBuffer<T> &);                                                     \
-  template std::size_t gather_rows(const Source &, const Examples &, Range, T *, RowBuffer<T> &);  \
+                              RowBuffer &);                                                        \
+  template std::size_t gather_rows(const Source &, const Examples &, Range, T *);                  \
   template void forward_layer(const Parameters<T> &, const Layer &, std::size_t, Matrix<T>,        \
                               Matrix<T>, T *, Range, Range, const Draw *, const SparseBlock<T> *); \
   template bool forward(const Network &, const Parameters<T> &, Workspace<T> &, const Block &,     \

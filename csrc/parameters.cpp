@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace culpa {
 
@@ -76,19 +77,24 @@ kernels::UpdateRule<T> make_rule(const Optimizer &o, double learning_rate, std::
     else
       variance_scale = 1 / std::sqrt(correction_2);
   }
-  const double decay = o.decay_per_example ? o.weight_decay / weight_sum : o.weight_decay;
-  return {o.rule,
-          static_cast<T>(gradient_scale * o.gradient_scale),
-          static_cast<T>(o.decoupled ? 0 : decay),
-          static_cast<T>(o.decoupled ? 1 - learning_rate * decay : 1),
-          static_cast<T>(rate),
-          static_cast<T>(o.beta_1),
-          static_cast<T>(o.beta_2),
-          static_cast<T>(variance_scale),
-          static_cast<T>(o.epsilon),
-          static_cast<T>(o.momentum),
-          o.nesterov,
-          o.scikit_learn && o.rule == Rule::sgd};
+  using Limits = std::numeric_limits<T>;
+  const double most = Limits::max(), least = Limits::min(); // infinity times 0 is not a number
+  const bool shared = o.decay_per_example && o.weight_decay > 0;
+  const double decay = std::min(shared ? o.weight_decay / weight_sum : o.weight_decay, most);
+  return {.rule = o.rule,
+          .gradient_scale = static_cast<T>(gradient_scale * o.gradient_scale),
+          .l2 = static_cast<T>(o.decoupled ? 0 : decay),
+          .shrink = static_cast<T>(o.decoupled ? 1 - learning_rate * decay : 1),
+          .rate = static_cast<T>(rate),
+          .beta_1 = static_cast<T>(o.beta_1),
+          .beta_2 = static_cast<T>(o.beta_2),
+          .rest_1 = static_cast<T>(1 - o.beta_1),
+          .rest_2 = static_cast<T>(1 - o.beta_2),
+          .variance_scale = static_cast<T>(variance_scale),
+          .epsilon = static_cast<T>(std::max(o.epsilon, least)),
+          .momentum = static_cast<T>(o.momentum),
+          .nesterov = o.nesterov,
+          .velocity = o.scikit_learn && o.rule == Rule::sgd};
 }
 
 template struct Parameters<float>;

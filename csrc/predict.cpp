@@ -19,8 +19,8 @@ constexpr std::size_t block_rows = 126; // nine tiles of 14 rows, twenty-one of 
 template <class T> struct PredictSpace {
   PredictSpace(const Network &network, std::size_t rows, bool judges, bool sparse)
       : entries(sparse ? SparseBlock<T>(rows, 0) : SparseBlock<T>()),
-        row_buffer(std::max(sparse ? 0 : network.inputs(), network.outputs())),
-        labels(judges ? rows : 0), targets(judges ? rows * network.outputs() : 0) {
+        row_buffer(sparse ? 0 : network.inputs()), labels(judges ? rows : 0),
+        targets(judges ? rows * network.outputs() : 0) {
     const auto panel = active<T>().panel;
     std::size_t widest = sparse ? 0 : network.inputs();
     for (const Layer &layer : network.layers)
@@ -37,7 +37,7 @@ template <class T> struct PredictSpace {
   Buffer<T> storage, scratch;
   T *buffers[2] = {};
   SparseBlock<T> entries;
-  RowBuffer<T> row_buffer;
+  RowBuffer row_buffer;
   Buffer<std::int32_t> labels;
   Buffer<T> targets;
 };
@@ -89,12 +89,12 @@ std::size_t predict_block(const Model<T> &model, const Examples &examples, Range
         bad = fits ? bad : examples.row(i);
       }
     else {
-      const std::size_t row =
-          gather_rows(examples.y.values, examples, rows, space.targets.data(), space.row_buffer);
+      const std::size_t row = gather_rows(examples.y.values, examples, rows, space.targets.data());
       bad = bad == no_row ? row : bad;
     }
     k.loss({network.loss,
             static_cast<T>(network.loss_parameter),
+            static_cast<T>(1 - network.loss_parameter),
             static_cast<T>(network.loss_limit),
             x.data,
             x.stride,
@@ -118,7 +118,7 @@ std::size_t predict_block(const Model<T> &model, const Examples &examples, Range
 
 template <class T>
 PredictResult predict(const Model<T> &model, const Examples &examples, std::size_t rows,
-                    const PredictOut<T> &out, std::size_t threads, Interrupt interrupt) {
+                      const PredictOut<T> &out, std::size_t threads, Interrupt interrupt) {
   if (rows == 0)
     return {};
   const std::size_t height = std::min(rows, block_rows);
@@ -136,43 +136,16 @@ PredictResult predict(const Model<T> &model, const Examples &examples, std::size
       spaces.back().entries.reserve(entries, 1);
   }
   std::atomic<std::size_t> bad{no_row};
-  const bool finished = share_out(plan.threads, rows, height, interrupt,
-                                  [&](Range mine, std::size_t thread, const Crew &crew) {
-                                    report(bad, predict_block(model, examples, mine, spaces[thread],
-                                                              out, crew));
-                                  });
+  const bool finished = share_out(
+      plan.threads, rows, height, interrupt, [&](Range mine, std::size_t thread, const Crew &crew) {
+        report(bad, predict_block(model, examples, mine, spaces[thread], out, crew));
+      });
   return {bad.load(), !finished};
-}
-
-template <class T>
-std::size_t find_not_finite(const Source &source, double scale, std::size_t threads) {
-  const auto panel = active<T>().panel;
-  const std::size_t useful = std::min(threads, source.rows * source.columns / 1000000 + 1);
-  std::atomic<std::size_t> bad{no_row};
-  const std::size_t width = panels(source.columns, panel) * panel;
-  Buffer<T> space(useful * width);
-  std::vector<RowBuffer<T>> buffers;
-  buffers.reserve(useful);
-  for (std::size_t i = 0; i < useful; ++i)
-    buffers.emplace_back(source.columns);
-  const Examples examples{source, {}};
-  run(useful, [&](const Crew &crew) {
-    const Range mine = crew.share({0, source.rows});
-    const Matrix<T> row{space.data() + crew.index * width, panel, source.columns};
-    for (std::size_t r = mine.begin; r < mine.end; ++r)
-      if (gather(source, examples, {r, r + 1}, r, static_cast<T>(scale), row,
-                 buffers[crew.index]) != no_row) {
-        report(bad, r);
-        break;
-      }
-  });
-  return bad.load();
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \
   template PredictResult predict(const Model<T> &, const Examples &, std::size_t,                  \
-                                 const PredictOut<T> &, std::size_t, Interrupt);                   \
-  template std::size_t find_not_finite<T>(const Source &, double, std::size_t);
+                                 const PredictOut<T> &, std::size_t, Interrupt);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

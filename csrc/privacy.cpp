@@ -23,9 +23,7 @@ template <class T> void square_norms(const Network &network, Workspace<T> &space
     std::fill(h + rows.begin, h + rows.end, 1.0);
     std::fill(d + rows.begin, d + rows.end, 0.0);
     if (l == 0 && space.sparse)
-      for (std::size_t r = rows.begin; r < rows.end; ++r)
-        h[r] += k.sum_of_squares(space.entries.values.data() + space.entries.begins[r],
-                                 space.entries.ends[r] - space.entries.begins[r]);
+      k.sparse_row_squares({space.entries.view(), network.inputs(), rows, h});
     else
       k.row_squares({hidden.data, hidden.stride, hidden.columns, rows, h});
     k.row_squares({delta.data, delta.stride, delta.columns, rows, d});

@@ -1,8 +1,8 @@
 // Several models on the same data. Where a step of all of them is short, each is on one thread for
-// some steps at a time, and the call is back before a signal could want attention. Where it is long,
-// every step is in two halves: the gradients of all models, which a signal may stop, and then all
-// updates. So all models do the same number of steps, however the call ends, and a signal handler
-// finds each of them after the same step.
+// some steps at a time, and the call is back before a signal could want attention. Where it is
+// long, every step is in two halves: the gradients of all models, which a signal may stop, and then
+// all updates. So all models do the same number of steps, however the call ends, and a signal
+// handler finds each of them after the same step.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -36,10 +36,9 @@ public:
       const double flops = models[i]->network.flops() * static_cast<double>(rows);
       total += flops;
       most = std::max(most, flops);
-      plans_.push_back(
-          flops > wide_step
-              ? make_plan(models[i]->network, rows, Walk::train, threads, &jobs[i].examples.x)
-              : Plan{});
+      plans_.push_back(flops > wide_step ? make_plan(models[i]->network, rows, Walk::train, threads,
+                                                     &jobs[i].examples.x)
+                                         : Plan{});
       length_ = i ? std::min(length_, jobs[i].steps) : jobs[i].steps;
     }
     halves_ = total > short_walk * static_cast<double>(crowd_) || most > 2 * short_walk;
@@ -93,8 +92,8 @@ private:
     Step<T> step = steps.at(index);
     const Crew alone{};
     const Range units = steps.own_units(alone);
-    if (step.weight_sum > 0 && (!steps.walk(step, alone, Schedule::rows, units) ||
-                                !steps.settle(step, alone, units)))
+    if (step.weights.sum > 0 &&
+        (!steps.walk(step, alone, Schedule::rows, units) || !steps.settle(step, alone, units)))
       return false;
     steps.count(step);
     steps.write(step);
@@ -134,7 +133,7 @@ private:
   // the other by all threads, or each by one.
   template <class F> void each(std::vector<Step<T>> &now, F f) {
     for (std::size_t i = 0; i < all_.size(); ++i)
-      if (plans_[i].threads > 1 && now[i].weight_sum > 0)
+      if (plans_[i].threads > 1 && now[i].weights.sum > 0)
         run(plans_[i].threads, [&](Crew crew) {
           crew.poll = &poll_;
           crew.asks = crew.index == 0;
@@ -144,7 +143,7 @@ private:
     std::atomic<std::size_t> next{0};
     run(crowd_, [&](const Crew &crew) {
       for (std::size_t i = 0; (i = next.fetch_add(1)) < all_.size();)
-        if (plans_[i].threads == 1 && now[i].weight_sum > 0)
+        if (plans_[i].threads == 1 && now[i].weights.sum > 0)
           f(all_[i], now[i], crew.alone(poll_), Schedule::rows);
     });
   }

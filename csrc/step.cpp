@@ -15,15 +15,6 @@ double sum(const Buffer<double> &values) {
   return total;
 }
 
-double weight_sum(const Examples &examples, Range positions) {
-  if (!examples.weights)
-    return static_cast<double>(positions.end - positions.begin);
-  double total = 0;
-  for (std::size_t i = positions.begin; i < positions.end; ++i)
-    total += examples.weight(i);
-  return total;
-}
-
 // torch.nn.utils.clip_grad_norm_'s factor.
 double clip_factor(double norm, double most) { return std::min(1.0, most / (norm + 1e-6)); }
 
@@ -95,7 +86,8 @@ Range own_units(const std::vector<Unit> &units, const Crew &crew) {
 
 template <class T>
 Steps<T>::Steps(Model<T> &model, const TrainJob &job, std::size_t threads, bool holds_back)
-    : model_(model), job_(job), rows_(longest_batch(job)), holds_back_(holds_back || job.clip_norm > 0) {
+    : model_(model), job_(job), rows_(longest_batch(job)),
+      holds_back_(holds_back || job.clip_norm > 0) {
   if (!model.has_moments) // a model without an optimizer gets the default
     set_optimizer(model, model.optimizer);
   // The last block's gradients take that long at the most, about 0.1 s, where weights are not held
@@ -111,12 +103,12 @@ Steps<T>::Steps(Model<T> &model, const TrainJob &job, std::size_t threads, bool 
 
 template <class T> Step<T> Steps<T>::at(std::size_t index) const {
   const Range batch = batch_of(job_, index);
-  const double weights =
-      job_.privacy.clip > 0 ? job_.privacy.divisor : weight_sum(job_.examples, batch);
+  const BatchWeights weights = job_.privacy.clip > 0 ? BatchWeights{0, job_.privacy.divisor}
+                                                     : batch_weights(job_.examples, batch);
   Step<T> step{index, batch, weights, {model_.seed, model_.member, model_.steps, 0}, {}, {}};
-  if (weights > 0)
-    step.rule = make_rule<T>(model_.optimizer, job_.learning_rates[index],
-                             model_.moments.steps + 1, 1 / weights, weights);
+  if (weights.sum > 0)
+    step.rule = make_rule<T>(model_.optimizer, job_.learning_rates[index], model_.moments.steps + 1,
+                             1 / weights.sum, weights.given_sum());
   return step;
 }
 
@@ -133,8 +125,8 @@ bool Steps<T>::walk(Step<T> &step, const Crew &crew, Schedule schedule, Range un
     crew.wait();
     for (std::size_t u = units.begin; u < units.end; ++u) {
       T *gradient = whole ? space.gradient.data() : piece;
-      const Place place = whole ? place_in_flat(network, space.units[u])
-                                : place_in_piece(network, space.units[u]);
+      const Place place =
+          whole ? place_in_flat(network, space.units[u]) : place_in_piece(network, space.units[u]);
       for (std::size_t i = 0; i < place.rows; ++i)
         std::fill_n(gradient + place.offset + i * place.stride, place.width, T(0));
       finish_unit(step, u, gradient, place);
@@ -152,7 +144,7 @@ bool Steps<T>::walk(Step<T> &step, const Crew &crew, Schedule schedule, Range un
     backward(network, model_.parameters, space, block, crew, schedule);
     if (schedule == Schedule::columns)
       crew.wait(); // weigh() reads whole rows
-    weigh(space, block, crew);
+    weigh(space, block, step.weights, crew);
     if (job_.privacy.clip > 0)
       clip_examples(network, space, block, crew, job_.privacy.clip);
     crew.enter(Phase::rest);
@@ -221,7 +213,7 @@ template <class T> bool Steps<T>::settle(Step<T> &step, const Crew &crew, Range 
   if (shared.stop_weights)
     return false;
   if (wants_norm) {
-    const double share = model_.optimizer.gradient_scale / step.weight_sum;
+    const double share = model_.optimizer.gradient_scale / step.weights.sum;
     const double norm = std::sqrt(sum(model_.space->norms)) * share;
     if (crew.index == 0 && job_.norms)
       job_.norms[step.index] = norm;
@@ -242,7 +234,7 @@ template <class T> bool Steps<T>::settle(Step<T> &step, const Crew &crew, Range 
 template <class T> void Steps<T>::count(const Step<T> &step) {
   ++done_;
   ++model_.steps;
-  if (step.weight_sum > 0)
+  if (step.weights.sum > 0)
     ++model_.moments.steps;
 }
 
@@ -254,8 +246,8 @@ template <class T> void Steps<T>::write(const Step<T> &step) const {
   if (job_.scores)
     job_.scores[step.index] = step.sums.score;
   if (job_.squares)
-    job_.squares[step.index] = step.weight_sum > 0 ? sum(model_.space->squares) : 0;
-  if (job_.norms && !(step.weight_sum > 0))
+    job_.squares[step.index] = step.weights.sum > 0 ? sum(model_.space->squares) : 0;
+  if (job_.norms && !(step.weights.sum > 0))
     job_.norms[step.index] = 0;
 }
 

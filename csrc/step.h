@@ -1,5 +1,5 @@
-// One step of training in the pieces that trainer.cpp and side_by_side.cpp put together. All threads
-// of a crew call them alike, each for its own units.
+// One step of training in the pieces that trainer.cpp and side_by_side.cpp put together. All
+// threads of a crew call them alike, each for its own units.
 #pragma once
 
 #include <atomic>
@@ -35,7 +35,7 @@ struct Shared {
 template <class T> struct Step {
   std::size_t index;
   Range batch;
-  double weight_sum; // 0: nothing to learn from
+  BatchWeights weights; // of sum 0: nothing to learn from
   Draw draw;
   kernels::UpdateRule<T> rule;
   LossSums sums;

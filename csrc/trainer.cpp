@@ -29,7 +29,7 @@ void train_steps(const Model<T> &model, const TrainJob &job, Steps<T> &steps, Cr
   const std::size_t clock_every = model.network.parameters < 20000 ? 8 : 1;
   for (std::size_t i = 0; i < job.steps; ++i) {
     Step<T> step = steps.at(i);
-    if (step.weight_sum > 0) {
+    if (step.weights.sum > 0) {
       if (!steps.walk(step, crew, schedule, units) || !steps.settle(step, crew, units))
         break;
     } else

@@ -11,6 +11,7 @@
 #include "parameters.h"
 #include "team.h"
 #include "view.h"
+#include "weights.h"
 #include "workspace.h"
 
 namespace culpa {
@@ -77,11 +78,10 @@ using kernels::no_row;
 // the source found to hold a value that is not finite, or no_row.
 template <class T>
 std::size_t gather(const Source &source, const Examples &examples, Range positions,
-                   std::size_t first, T scale, Matrix<T> to, RowBuffer<T> &buffer);
+                   std::size_t first, T scale, Matrix<T> to, RowBuffer &buffer);
 // The same into rows side by side.
 template <class T>
-std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to,
-                        RowBuffer<T> &buffer);
+std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to);
 
 // Keeps the lowest of the bad rows that threads report, so that the one named is always the same.
 inline void report(std::atomic<std::size_t> &lowest, std::size_t row) {
@@ -124,7 +124,8 @@ void backward(const Network &network, const Parameters<T> &parameters, Workspace
               const Matrix<T> *input_delta = nullptr, const T *first_weights = nullptr);
 
 // Each row's error signals times its weight, where the examples have weights.
-template <class T> void weigh(Workspace<T> &space, const Block &block, const Crew &crew);
+template <class T>
+void weigh(Workspace<T> &space, const Block &block, const BatchWeights &weights, const Crew &crew);
 // One row's, times a factor.
 template <class T> void scale_row(const Workspace<T> &space, std::size_t row, T factor);
 

@@ -66,7 +66,7 @@ Workspace<T>::Workspace(const Network &network, std::size_t capacity, std::size_
                          {j, std::min(j + unit_outputs, layer.outputs)}});
   }
   for (std::size_t i = 0; i < threads; ++i)
-    row_buffers.emplace_back(std::max(sparse ? 0 : network.inputs(), network.outputs()));
+    row_buffers.emplace_back(sparse ? 0 : network.inputs());
   std::size_t widest = 0;
   for (const Layer &layer : network.layers)
     widest = std::max(widest, layer.outputs);

@@ -26,12 +26,9 @@ struct Unit {
 
 // Where one thread puts a row on its way in. Made before the threads set to work: memory that runs
 // out among them could not be reported.
-template <class T> struct RowBuffer {
-  explicit RowBuffer(std::size_t columns)
-      : raw(columns * sizeof(std::uint64_t)),
-        converted(panels(columns, kernels::active<T>().panel) * kernels::active<T>().panel) {}
+struct RowBuffer {
+  explicit RowBuffer(std::size_t columns) : raw(columns * sizeof(std::uint64_t)) {}
   Buffer<std::byte> raw; // a row of the source whose columns are strided, side by side
-  Buffer<T> converted;
 };
 
 template <class T> struct Workspace {
@@ -53,8 +50,8 @@ template <class T> struct Workspace {
   Buffer<double> example_squares, layer_squares; // the same: see square_norms
   Buffer<std::int32_t> labels;
   Buffer<T> targets;
-  std::vector<RowBuffer<T>> row_buffers; // per thread
-  Buffer<T> scratch;                     // per thread: see LossRows
+  std::vector<RowBuffer> row_buffers; // per thread
+  Buffer<T> scratch;                  // per thread: see LossRows
   std::size_t scratch_size;
   Buffer<T> gradient; // flat, the sum over the batch; empty where nobody wants it whole
   Buffer<T> pieces;   // per thread: the gradient of one unit

@@ -195,7 +195,8 @@ def cross_entropy(
     t = (1.0 - label_smoothing) * t + label_smoothing / m
     shifted = outputs - outputs.max(axis=1, keepdims=True)  # softmax does not see a common shift
     log_softmax = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    losses = -(t * log_softmax).sum(axis=1)
+    # A class of probability 0 in t adds nothing, even where log_softmax is -infinity.
+    losses = -(t * np.where(t == 0.0, 0.0, log_softmax)).sum(axis=1)
     return losses, t.sum(axis=1, keepdims=True) * np.exp(log_softmax) - t
 
 
@@ -233,7 +234,9 @@ def poisson(outputs: Array, y: NDArray[Any]) -> tuple[Array, Array]:
     """Mean over outputs of e^z - y z: the negative log likelihood at rate e^z, less log(y!)."""
     t = _targets(outputs, y)
     rate = np.exp(outputs)
-    return (rate - t * outputs).mean(axis=1), (rate - t) / outputs.shape[1]
+    # e^z outgrows t z: where both are infinite, the loss is.
+    losses = rate - np.where(np.isinf(rate), 0.0, t * outputs)
+    return losses.mean(axis=1), (rate - t) / outputs.shape[1]
 
 
 def quantile(outputs: Array, y: NDArray[Any], q: float = 0.5) -> tuple[Array, Array]:

@@ -67,7 +67,7 @@ Baselines<T> take_baselines(const Network &network, const AttributeJob &job,
                             std::size_t tile, std::size_t &bad) {
   const std::size_t count = rows.end - rows.begin;
   const auto scale = static_cast<T>(network.input_scale);
-  RowBuffer<T> &buffer = space.path.row_buffers[0];
+  RowBuffer &buffer = space.path.row_buffers[0];
   Baselines<T> taken{space.baselines, 1};
   if (job.method == Method::expected) {
     draw(job, space, tile, count);

@@ -1,6 +1,6 @@
 // Whether a model is being trained or loaded, and by which thread. Context managers in C++: between
-// two lines of Python a KeyboardInterrupt may come, and would leave a lock locked; `with` enters and
-// leaves these without a look at signals in between.
+// two lines of Python a KeyboardInterrupt may come, and would leave a lock locked; `with` enters
+// and leaves these without a look at signals in between.
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -49,9 +49,10 @@ public:
     }
     if (!free)
       throw std::runtime_error(
-          what_ + ": this model is being trained just now: by another thread, by the fit that "
-                  "called this callback, or by the fit that this signal handler interrupted; wait "
-                  "for it, or " +
+          what_ +
+          ": this model is being trained just now: by another thread, by the fit that "
+          "called this callback, or by the fit that this signal handler interrupted; wait "
+          "for it, or " +
           (trains_ ? "train a copy" : "change a copy"));
   }
   void exit() {
@@ -90,7 +91,11 @@ private:
 template <class T> void bind_context(py::module_ &m, const char *name, const char *doc) {
   py::class_<T>(m, name, doc)
       .def("__enter__", &T::enter)
-      .def("__exit__", [](T &self, const py::args &) { self.exit(); });
+      .def(
+          "__exit__",
+          [](T &self, const py::object & /*type*/, const py::object & /*value*/,
+             const py::object & /*traceback*/) { self.exit(); },
+          "type"_a, "value"_a, "traceback"_a);
 }
 
 } // namespace

@@ -112,8 +112,7 @@ bool holds(const Model<T> &model, const std::vector<py::object> &weights,
 }
 
 template <class T>
-using State =
-    py::typing::Tuple<py::array_t<T>, py::array_t<T>, py::array_t<T>, py::int_, py::int_>;
+using State = py::typing::Tuple<py::array_t<T>, py::array_t<T>, py::array_t<T>, py::int_, py::int_>;
 
 template <class T> State<T> state(const Model<T> &model) {
   std::vector<T> parameters, first, second;

@@ -37,9 +37,8 @@ void bind_random(py::module_ &m) {
         double *to = array.mutable_data();
         compute([&] {
           Sequence sequence(seed, Purpose::initial_weights, layer, member);
-          draw_each(n, [&](std::size_t i) {
-            to[i] = normal ? sequence.normal() : sequence.uniform();
-          });
+          draw_each(
+              n, [&](std::size_t i) { to[i] = normal ? sequence.normal() : sequence.uniform(); });
         });
         return array;
       },

@@ -104,6 +104,17 @@ template <class T> struct Gather {
   std::size_t stride;
 };
 
+// Rows of a data source, converted, side by side.
+template <class T> struct Rows {
+  DType type;
+  const void *source;                       // row 0
+  std::ptrdiff_t row_stride, column_stride; // in bytes, any
+  std::size_t columns;
+  const std::int64_t *order; // as Gather's
+  Range positions;
+  T *to; // where the row at positions.begin goes
+};
+
 // Rows of a sparse matrix: row r has the entries [begins[r], ends[r]), by rising column.
 template <class T> struct Entries {
   const std::size_t *begins, *ends;
@@ -152,6 +163,7 @@ template <class T> struct SparseDropout {
 template <class T> struct LossRows {
   Loss kind;
   T parameter; // delta of huber, q of quantile, label smoothing of cross_entropy
+  T rest;      // 1 - parameter, rounded once
   T limit;     // of the (binary) cross-entropy's value; 0: none
   const T *y;  // panels: the outputs of the last layer
   std::size_t stride;
@@ -187,6 +199,14 @@ template <class T> struct RowSquares {
   double *sums;
 };
 
+// The same for a sparse matrix, with the same bits.
+template <class T> struct SparseRowSquares {
+  Entries<T> x;
+  std::size_t columns;
+  Range rows;
+  double *sums;
+};
+
 // values[i] += scale * standard normal number first + i of a stream.
 template <class T> struct Noise {
   T *values;
@@ -204,8 +224,9 @@ template <class T> struct UpdateRule {
   T shrink;         // the parameter counts times this first: decoupled decay
   T rate;           // learning rate, with Adam's first bias correction
   T beta_1, beta_2; // Adam; beta_2 also RMSprop's rho
+  T rest_1, rest_2; // 1 - beta, rounded once: in float 1 - 0.999 is 5e-5 too great
   T variance_scale; // Adam: what sqrt(v) counts times before epsilon is added
-  T epsilon;
+  T epsilon;        // a normal number: 0 / 0 is no step
   T momentum;
   bool nesterov;
   bool velocity; // scikit-learn's momentum: the buffer holds the step, learning rate included
@@ -227,6 +248,7 @@ template <class T> struct Kernels {
   void (*loss)(const LossRows<T> &);
   // Gives the first row found that holds a value that is not finite, or no_row.
   std::size_t (*gather)(const Gather<T> &);
+  std::size_t (*rows)(const Rows<T> &); // the same
   void (*sparse_product)(const SparseProduct<T> &, Range rows, Range panels);
   void (*sparse_outer)(const SparseOuter<T> &);
   void (*sparse_dropout)(const SparseDropout<T> &);
@@ -234,6 +256,7 @@ template <class T> struct Kernels {
                  std::size_t n);
   double (*sum_of_squares)(const T *values, std::size_t n);
   void (*row_squares)(const RowSquares<T> &);
+  void (*sparse_row_squares)(const SparseRowSquares<T> &);
   void (*noise)(const Noise<T> &);
   // n rounds of as many operations as peak_flop says: the most that a core can do (peak.inc).
   T (*peak)(std::size_t n);

@@ -28,6 +28,7 @@ template <> struct Simd<float> {
   static constexpr int lanes = CULPA_VECTOR_BYTES / 4;
   static constexpr int mantissa_bits = 23;
   static constexpr Int exponent_bias = 127;
+  static constexpr float greatest = __FLT_MAX__;
 };
 template <> struct Simd<double> {
   typedef double Vec __attribute__((vector_size(CULPA_VECTOR_BYTES)));
@@ -37,12 +38,14 @@ template <> struct Simd<double> {
   static constexpr int lanes = CULPA_VECTOR_BYTES / 8;
   static constexpr int mantissa_bits = 52;
   static constexpr Int exponent_bias = 1023;
+  static constexpr double greatest = __DBL_MAX__;
 };
 
 template <class T> using Vec = typename Simd<T>::Vec;
 template <class T> using Mask = typename Simd<T>::Mask;
 template <class T> constexpr int lanes = Simd<T>::lanes;
 template <class T> constexpr int panel_width = 2 * lanes<T>;
+template <class T> constexpr T max_value = Simd<T>::greatest;
 
 template <class T> CULPA_INLINE Vec<T> load(const T *p) {
   return *reinterpret_cast<const typename Simd<T>::Unaligned *>(p);

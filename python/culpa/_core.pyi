@@ -19,7 +19,7 @@ class Claimed:
     """
     def __enter__(self) -> None:
         ...
-    def __exit__(self, *args) -> None:
+    def __exit__(self, type: typing.Any, value: typing.Any, traceback: typing.Any) -> None:
         ...
 class Lent:
     """
@@ -27,7 +27,7 @@ class Lent:
     """
     def __enter__(self) -> None:
         ...
-    def __exit__(self, *args) -> None:
+    def __exit__(self, type: typing.Any, value: typing.Any, traceback: typing.Any) -> None:
         ...
 class Optimizer:
     """

@@ -18,6 +18,7 @@ __all__ = [
     "Targets",
     "check_dense",
     "check_targets",
+    "check_trained",
     "check_weights",
     "check_x",
     "class_weights",
@@ -75,7 +76,8 @@ def as_array(name: str, value: Any) -> Array:
         )
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    return np.asanyarray(array)
+    # Memory maps alone stay what they are: a matrix is two-dimensional whatever is asked of it.
+    return array if isinstance(array, np.memmap) else np.asarray(array)
 
 
 def check_finite(
@@ -286,9 +288,39 @@ def check_weights(name: str, weight: Any, rows: int) -> NDArray[np.float64] | No
             f"{name}: expected finite numbers of at least 0, some above 0, got {array.min()} to "
             f"{array.max()}"
         )
-    # Only ratios count: a power of two brings weights that float32 could not hold into its range.
+    # Only ratios count: a power of two keeps sums of weights times losses inside float64's range.
     _, exponent = np.frexp(array.max())
-    return array if abs(exponent) < 60 else np.ldexp(array, -exponent)
+    shift = int(np.clip(exponent, -400, 400) - exponent)
+    return np.ldexp(array, shift) if shift else array
+
+
+def check_trained(
+    weights: Mapping[str, NDArray[np.float64] | None],
+    rows: NDArray[np.int64] | None = None,
+    which: str = "",
+) -> None:
+    """Raise where the rows to train on (None: all) have no weight, and name the first cause.
+
+    Parameters
+    ----------
+    weights : mapping of str to ndarray (n,) or None
+        What multiplies, by the names of the arguments.
+    rows : ndarray (m,), optional
+        Those to train on.
+    which : str
+        What the message says of them.
+    """
+    rest = slice(None) if rows is None else rows
+    some: Any = True
+    for name, given in weights.items():
+        if given is None:
+            continue
+        some = some & (given[rest] > 0)
+        if not some.any():
+            raise ValueError(
+                f"{name}: expected some weight above 0 on the {some.size} rows to train on{which}, "
+                "got 0 on each; train on other rows, or give some of these a weight"
+            )
 
 
 def class_weights(

@@ -209,6 +209,8 @@ class Estimators:
 
     def answers(self, splits: Sequence[Split]) -> Iterator[tuple[Ints, Floats, None]]:
         """Train one; yield its rows; go on to the next."""
+        for train, _, _ in splits:
+            data.check_trained({"sample_weight": self.weights}, train, " of a fold")
         for train, test, _ in splits:
             model = _clone(self.model)
             weight = {} if self.weights is None else {"sample_weight": self.weights[train]}

@@ -149,7 +149,8 @@ def as_loss(loss: str | Loss) -> Loss:
 def probabilities(loss: Loss, logits: NDArray[Any]) -> NDArray[Any]:
     """Return a classifier's probabilities (n, outputs) from its logits, of their dtype."""
     if loss.task == "classes":
-        e = np.exp(logits - logits.max(axis=1, keepdims=True))
+        with np.errstate(over="ignore"):  # at the ends of the range a difference is infinite
+            e = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(e / e.sum(axis=1, keepdims=True))
     with np.errstate(over="ignore"):
         return np.asarray(1.0 / (1.0 + np.exp(-logits)))

@@ -247,9 +247,10 @@ class Sequential:
             Fraction of the rows, drawn by the seed, to hold out as validation data instead; with
             their sample weights, but without class weights.
         sample_weight : array_like (n,), optional
-            Weight of each example in the loss, at least 0. The loss of a batch is the weighted mean
-            of its examples' losses, so that weights count within a batch alone: at ``batch_size=1``
-            they do nothing, and the smaller the batches the less they do.
+            Weight of each example in the loss, at least 0 and above 0 on some row to train on. The
+            loss of a batch is the weighted mean of its examples' losses, so that only ratios within
+            a batch count: weights count within a batch alone, at ``batch_size=1`` they do nothing,
+            and the smaller the batches the less they do.
         class_weight : dict or "balanced", optional
             Weight per class index, times the sample weight, and as that within a batch alone.
             "balanced" weighs a class by ``n / (classes * count)`` of the rows trained on: labels

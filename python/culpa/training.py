@@ -194,8 +194,10 @@ class Training:
         by_class = data.class_weights(
             class_weight, examples.targets, model.loss, model.output_size, self.rows
         )
+        own = examples.weights
+        by_class = data.check_weights("class_weight", by_class, len(examples.x))
+        data.check_trained({"sample_weight": own, "class_weight": by_class}, self.rows)
         if by_class is not None:
-            own = examples.weights
             weights = by_class if own is None else own * by_class
             examples.weights = data.check_weights("class_weight", weights, len(weights))
 

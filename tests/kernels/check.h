@@ -14,6 +14,10 @@
 #include <string>
 #include <vector>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "kernels/kernels.h"
 
 namespace culpa::tests {
@@ -138,6 +142,29 @@ private:
 
   std::vector<T> cells_;
   std::vector<Wanted> wanted_;
+};
+
+// Denormals count as zero while it lives, as they do wherever the core calls a kernel.
+class FlushDenormals {
+public:
+  FlushDenormals(const FlushDenormals &) = delete;
+  FlushDenormals &operator=(const FlushDenormals &) = delete;
+#if defined(__x86_64__)
+  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040U); }
+  ~FlushDenormals() { _mm_setcsr(saved_); }
+
+private:
+  unsigned saved_;
+#elif defined(__aarch64__)
+  FlushDenormals() {
+    asm volatile("mrs %0, fpcr" : "=r"(saved_));
+    asm volatile("msr fpcr, %0" : : "r"(saved_ | (std::uint64_t{1} << 24U)));
+  }
+  ~FlushDenormals() { asm volatile("msr fpcr, %0" : : "r"(saved_)); }
+
+private:
+  std::uint64_t saved_;
+#endif
 };
 
 // Units in the last place: what a tolerance is stated in.

@@ -1,4 +1,6 @@
-// gather and dropout.
+// gather, rows and dropout.
+#include <cstring>
+
 #include "check.h"
 #include "random.h"
 
@@ -152,8 +154,111 @@ template <class T> void check_order(const Kernels<T> &k, Log &log) {
     }
 }
 
+// Denormals of a float are ordinary doubles, and a scale brings those of either type back. (Rounded
+// to a float first: what float64 rows give is what they give as float32 rows.)
+template <class T, class S>
+void check_denormals(const Kernels<T> &k, DType type, const char *name, Log &log) {
+  using Limits = std::numeric_limits<S>;
+  const double least = std::numeric_limits<float>::min();
+  const bool both_double = sizeof(T) == 8 && sizeof(S) == 8;
+  for (const double scale : {1.0, -1.0, 0.5, both_double ? 0x1p800 : 0x1.8p100, -0x1p50}) {
+    std::vector<S> source;
+    Numbers numbers;
+    while (source.size() < 3 * k.panel + 5)
+      source.push_back(
+          static_cast<S>(numbers.uniform(-2, 2) * (both_double ? double(Limits::min()) : least)));
+    source[0] = S(0);
+    source[1] = both_double ? Limits::denorm_min() : S(0x1p-149);
+    source[2] = -source[1];
+    const Panels at{k.panel, 1, source.size()};
+    Output<T> rows(at.size());
+    for (std::size_t j = 0; j < at.count() * k.panel; ++j)
+      if (j < source.size()) {
+        // Rounded to T; in long double no product of a denormal rounds again.
+        const T value = static_cast<T>(source[j]);
+        const auto product = static_cast<T>(static_cast<long double>(value) *
+                                            static_cast<long double>(static_cast<T>(scale)));
+        const bool counts = std::abs(product) >= std::numeric_limits<T>::min();
+        rows.want(at.at(0, j), counts ? static_cast<double>(product) : 0);
+      } else
+        rows.ignore(at.at(0, j));
+    {
+      const FlushDenormals flush;
+      gather(k, type, source, static_cast<T>(scale), rows.data(), at.stride);
+    }
+    rows.check(log, say("gather of denormal", name, "times", scale));
+  }
+}
+
+// Rows side by side, from a source whose rows and columns lie anyhow.
+template <class T, class S>
+void check_rows_of(const Kernels<T> &k, DType type, const char *name, Log &log) {
+  const std::int64_t order[] = {3, 6, 0, 3, 1, 5};
+  Numbers numbers;
+  for (const std::size_t columns : {std::size_t{1}, std::size_t{3}, k.panel / 2, 2 * k.panel + 1})
+    for (const std::ptrdiff_t step : {1, 2, -1})
+      for (const std::size_t shift : {0, 1}) // bytes: not aligned
+        for (const bool ordered : {true, false}) {
+          constexpr std::size_t height = 7, size = sizeof(S);
+          const std::size_t pitch = (2 * columns + 1) * size + shift;
+          std::vector<unsigned char> memory(height * pitch + 2 * columns * size);
+          const std::size_t base = step < 0 ? (columns - 1) * size : 0;
+          const auto place = [&](std::size_t r, std::size_t c) {
+            return memory.data() + base + r * pitch + shift +
+                   static_cast<std::ptrdiff_t>(c) * step * static_cast<std::ptrdiff_t>(size);
+          };
+          std::vector<S> values(height * columns);
+          for (std::size_t i = 0; i < values.size(); ++i) {
+            values[i] = random_value<S>(numbers);
+            std::memcpy(place(i / columns, i % columns), &values[i], size);
+          }
+          const Range positions = ordered ? Range{1, 6} : Range{2, 7};
+          Output<T> rows((positions.end - positions.begin) * columns);
+          for (std::size_t i = positions.begin, at = 0; i < positions.end; ++i)
+            for (std::size_t c = 0; c < columns; ++c, ++at) {
+              const auto row = ordered ? static_cast<std::size_t>(order[i]) : i;
+              rows.want(at,
+                        static_cast<double>(static_cast<T>(to_number(values[row * columns + c]))));
+            }
+          const kernels::Rows<T> job = {.type = type,
+                                        .source = place(0, 0),
+                                        .row_stride = static_cast<std::ptrdiff_t>(pitch),
+                                        .column_stride = step * static_cast<std::ptrdiff_t>(size),
+                                        .columns = columns,
+                                        .order = ordered ? order : nullptr,
+                                        .positions = positions,
+                                        .to = rows.data()};
+          const std::string what = say("rows of", columns, name, "step", step, "shift", shift,
+                                       ordered ? "in an order" : "in place");
+          log.expect(k.rows(job) == kernels::no_row, what + " found to be not finite");
+          rows.check(log, what);
+          if constexpr (std::is_floating_point_v<S>)
+            for (const S bad :
+                 {std::numeric_limits<S>::quiet_NaN(), -std::numeric_limits<S>::infinity()}) {
+              std::memcpy(place(5, columns - 1), &bad, size);
+              log.expect(k.rows(job) == 5, what + ": the row that is not finite is not found");
+            }
+        }
+}
+
+template <class T> void check_rows(const Kernels<T> &k, Log &log) {
+  check_rows_of<T, std::uint8_t>(k, DType::u8, "u8", log);
+  check_rows_of<T, std::int8_t>(k, DType::i8, "i8", log);
+  check_rows_of<T, std::uint16_t>(k, DType::u16, "u16", log);
+  check_rows_of<T, std::int16_t>(k, DType::i16, "i16", log);
+  check_rows_of<T, std::uint32_t>(k, DType::u32, "u32", log);
+  check_rows_of<T, std::int32_t>(k, DType::i32, "i32", log);
+  check_rows_of<T, std::uint64_t>(k, DType::u64, "u64", log);
+  check_rows_of<T, std::int64_t>(k, DType::i64, "i64", log);
+  check_rows_of<T, Half>(k, DType::f16, "f16", log);
+  check_rows_of<T, float>(k, DType::f32, "f32", log);
+  check_rows_of<T, double>(k, DType::f64, "f64", log);
+}
+
 template <class T> void check_gather(const Kernels<T> &k, Log &log) {
   check_order(k, log);
+  check_denormals<T, float>(k, DType::f32, "f32", log);
+  check_denormals<T, double>(k, DType::f64, "f64", log);
   check_gather_of<T, std::uint8_t>(k, DType::u8, "u8", log);
   check_gather_of<T, std::int8_t>(k, DType::i8, "i8", log);
   check_gather_of<T, std::uint16_t>(k, DType::u16, "u16", log);
@@ -231,6 +336,7 @@ template <class T> void check_dropout(const Kernels<T> &k, Log &log) {
 
 template <class T> void check_data(const Kernels<T> &k, Log &log) {
   check_gather(k, log);
+  check_rows(k, log);
   check_dropout(k, log);
 }
 

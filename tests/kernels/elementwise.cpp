@@ -1,4 +1,4 @@
-// multiply, mask_positive, update, sum_of_squares, row_squares, noise and peak.
+// multiply, mask_positive, update, sum_of_squares, (sparse_)row_squares, noise and peak.
 #include "check.h"
 
 namespace culpa::tests {
@@ -121,6 +121,8 @@ template <class T> void check_update(const Kernels<T> &k, Log &log) {
                                            .rate = T(0.1),
                                            .beta_1 = T(0.9),
                                            .beta_2 = T(0.999),
+                                           .rest_1 = T(0.1),
+                                           .rest_2 = T(0.001),
                                            .variance_scale = T(1.5),
                                            .epsilon = T(1e-8),
                                            .momentum = static_cast<T>(momentum),
@@ -139,6 +141,44 @@ template <class T> void check_update(const Kernels<T> &k, Log &log) {
   for (const bool nesterov : {false, true})
     for (const bool velocity : {false, true})
       check(Rule::sgd, "sgd", 0.9, nesterov, velocity);
+}
+
+// A gradient whose square overflows makes no step, as in PyTorch; in float, a square that fits once
+// it has been multiplied by 1 - beta does make one. No gradient at all makes no step, however small
+// epsilon.
+template <class T> void check_update_at_the_ends(const Kernels<T> &k, Log &log) {
+  using Limits = std::numeric_limits<T>;
+  const T root = std::sqrt(Limits::max());
+  for (const Rule kind : {Rule::adam, Rule::rmsprop})
+    for (const T gradient : {T(0), T(4) * root, T(-4) * root, T(1000) * root}) {
+      const std::size_t n = k.panel + 3;
+      std::vector<T> p(n, T(1)), g(n, gradient), m(n, T(0)), v(n, T(0));
+      k.update({.rule = kind,
+                .gradient_scale = T(1),
+                .l2 = T(0),
+                .shrink = T(1),
+                .rate = T(1),
+                .beta_1 = T(0.9),
+                .beta_2 = T(0.999),
+                .rest_1 = T(0.1),
+                .rest_2 = T(0.001),
+                .variance_scale = T(1),
+                .epsilon = Limits::min(),
+                .momentum = T(0),
+                .nesterov = false,
+                .velocity = false},
+               p.data(), g.data(), m.data(), v.data(), n);
+      const bool fits = gradient == T(0) || (sizeof(T) == 4 && std::abs(gradient) < T(10) * root);
+      const double step =
+          gradient == T(0) || !fits
+              ? 0
+              : (kind == Rule::adam ? 0.1 : 1.0) / std::sqrt(0.001) * (gradient > T(0) ? 1 : -1);
+      for (std::size_t i = 0; i < n; ++i) {
+        log.expect(std::abs(static_cast<double>(p[i]) - (1 - step)) <= 16 * ulp<T> * std::abs(step),
+                   say("update by a gradient of", gradient, "gives", p[i], "instead of", 1 - step));
+        log.expect(std::isinf(v[i]) != fits, say("second moment of", gradient, "is", v[i]));
+      }
+    }
 }
 
 template <class T> void check_sum_of_squares(const Kernels<T> &k, Log &log) {
@@ -175,6 +215,39 @@ template <class T> void check_row_squares(const Kernels<T> &k, Log &log) {
   }
 }
 
+// The bits of row_squares, whatever rounds on the way: the same rows with their zeros left out.
+template <class T> void check_sparse_row_squares(const Kernels<T> &k, Log &log) {
+  Numbers numbers;
+  for (const std::size_t columns : {std::size_t{1}, k.panel - 1, k.panel, 5 * k.panel + 3}) {
+    const Panels at{k.panel, 9, columns};
+    const auto dense = at.fill<T>([&](std::size_t r, std::size_t) {
+      return r == 4 || numbers.bits() % 3 ? 0 : std::pow(10, numbers.uniform(-6, 6));
+    });
+    std::vector<std::size_t> begins, ends;
+    std::vector<std::uint32_t> places;
+    std::vector<T> values;
+    for (std::size_t r = 0; r < at.rows; ++r) {
+      begins.push_back(values.size());
+      for (std::size_t c = 0; c < columns; ++c)
+        if (dense[at.at(r, c)] != T(0)) {
+          places.push_back(static_cast<std::uint32_t>(c));
+          values.push_back(dense[at.at(r, c)]);
+        }
+      ends.push_back(values.size());
+    }
+    std::vector<double> one(at.rows, 1.0), two(at.rows, 1.0);
+    k.row_squares({dense.data(), at.stride, columns, {0, at.rows}, one.data()});
+    k.sparse_row_squares({{begins.data(), ends.data(), places.data(), values.data()},
+                          columns,
+                          {2, at.rows},
+                          two.data()});
+    for (std::size_t r = 0; r < at.rows; ++r)
+      log.expect(two[r] == (r < 2 ? 1.0 : one[r]),
+                 say("sparse_row_squares of", columns, "columns, row", r, "is", two[r],
+                     "instead of", one[r]));
+  }
+}
+
 // Any stretch of a stream holds the same numbers, and nothing beside it is written. (What numbers
 // they are, tests/test_privacy.py says.)
 template <class T> void check_noise(const Kernels<T> &k, Log &log) {
@@ -206,8 +279,10 @@ template <class T> void check_peak(const Kernels<T> &k, Log &log) {
 template <class T> void check_elementwise(const Kernels<T> &k, Log &log) {
   check_multiply_and_mask(k, log);
   check_update(k, log);
+  check_update_at_the_ends(k, log);
   check_sum_of_squares(k, log);
   check_row_squares(k, log);
+  check_sparse_row_squares(k, log);
   check_noise(k, log);
   check_peak(k, log);
 }

@@ -181,6 +181,7 @@ void check_loss(const Kernels<T> &k, const LossCase &one, std::size_t outputs, R
   }
   k.loss({.kind = one.kind,
           .parameter = static_cast<T>(one.parameter),
+          .rest = static_cast<T>(1 - one.parameter),
           .y = batch.y.data(),
           .stride = at.stride,
           .rows = rows,
@@ -201,9 +202,74 @@ void check_loss(const Kernels<T> &k, const LossCase &one, std::size_t outputs, R
   scratch.check(log, "scratch of " + what);
 }
 
+// The logits of one example at the ends of the type's range: each has its loss, which may be
+// infinite, and none is NaN. Its derivative is exact.
+template <class T> void check_the_ends(const Kernels<T> &k, Log &log) {
+  using Limits = std::numeric_limits<T>;
+  const double most = static_cast<double>(Limits::max()), infinite = Limits::infinity();
+  struct Case {
+    Loss kind;
+    double z[3], t[3], loss, slope[3];
+  };
+  const Case ends[] = {
+      {Loss::cross_entropy, {most, -most, 0}, {1, 0, 0}, 0, {0, 0, 0}},
+      {Loss::cross_entropy, {most, -most, 0}, {0, 1, 0}, infinite, {1, -1, 0}},
+      {Loss::cross_entropy, {most / 4, -most / 4, 0}, {0, 1, 0}, most / 2, {1, -1, 0}},
+      {Loss::cross_entropy, {-most, most, most}, {0, 0, 1}, std::log(2.0), {0, 0.5, -0.5}},
+      {Loss::cross_entropy, {-infinite, 0, 0}, {0, 0, 1}, std::log(2.0), {0, 0.5, -0.5}},
+      {Loss::binary_cross_entropy, {most, -most, most}, {1, 0, 1}, 0, {0, 0, 0}},
+      {Loss::binary_cross_entropy, {-most / 2, 0, 0}, {1, 0.5, 0.5}, most / 6, {-1. / 3, 0, 0}},
+      {Loss::mse, {most, 0, 0}, {-most, 0, 0}, infinite, {infinite, 0, 0}},
+      {Loss::mae, {most, 0, 0}, {-most, 0, 0}, infinite, {1. / 3, 0, 0}},
+      {Loss::huber, {most, 0, 0}, {-most, 0, 0}, infinite, {1. / 3, 0, 0}},
+      {Loss::quantile, {most, 0, 0}, {-most, 0, 0}, infinite, {0.5 / 3, 0, 0}},
+      {Loss::poisson, {most, 0, 0}, {10, 1, 1}, infinite, {infinite, 0, 0}},
+      {Loss::poisson, {-most / 4, 0, 0}, {2, 1, 1}, most / 6, {-2. / 3, 0, 0}},
+  };
+  for (const Case &one : ends)
+    for (const bool labels : {false, true}) {
+      if (labels && one.kind != Loss::cross_entropy)
+        continue;
+      const Panels at{k.panel, 1, 3};
+      const auto y = at.fill<T>([&](std::size_t, std::size_t c) { return one.z[c]; });
+      std::vector<T> t(3);
+      std::copy_n(one.t, 3, t.begin());
+      const std::int32_t label = one.t[0] == 1 ? 0 : one.t[1] == 1 ? 1 : 2;
+      std::vector<T> delta(at.size()), scratch(k.panel * k.panel);
+      double loss = 0, score = 0;
+      k.loss({.kind = one.kind,
+              .parameter = one.kind == Loss::cross_entropy ? T(0)
+                           : one.kind == Loss::quantile    ? T(0.5)
+                                                           : T(1),
+              .rest = one.kind == Loss::quantile ? T(0.5) : T(1),
+              .limit = T(0),
+              .y = y.data(),
+              .stride = at.stride,
+              .rows = {0, 1},
+              .outputs = 3,
+              .labels = labels ? &label : nullptr,
+              .targets = t.data(),
+              .delta = delta.data(),
+              .losses = &loss,
+              .scores = &score,
+              .score_scale = nullptr,
+              .scratch = scratch.data()});
+      const std::string what = say("loss", static_cast<int>(one.kind), "of", one.z[0], one.z[1],
+                                   one.z[2], labels ? "labels" : "targets");
+      log.expect(loss == one.loss || std::abs(loss - one.loss) <= 8 * ulp<T> * (1 + one.loss),
+                 say(what, "is", loss, "instead of", one.loss));
+      for (std::size_t c = 0; c < 3; ++c) {
+        const auto slope = static_cast<double>(delta[at.at(0, c)]);
+        log.expect(slope == one.slope[c] || std::abs(slope - one.slope[c]) <= 8 * ulp<T>,
+                   say("slope", c, "of", what, "is", slope, "instead of", one.slope[c]));
+      }
+    }
+}
+
 } // namespace
 
 template <class T> void check_losses(const Kernels<T> &k, Log &log) {
+  check_the_ends(k, log);
   const std::size_t P = k.panel;
   for (const LossCase &one : cases)
     for (const std::size_t outputs :

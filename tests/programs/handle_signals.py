@@ -43,8 +43,9 @@ class Note(culpa.Callback):
 
 OPTIONS = {"epochs": 1, "batch_size": BATCH, "verbose": False}
 models = [make(0), make(1)]
-others = [make(2), make(3)]
-others[0].fit(X[:BATCH], y[:BATCH], **OPTIONS)  # another one, with moments
+TRAINED = models if call == "fit many" else models[:1]
+another = make(2)
+another.fit(X[:BATCH], y[:BATCH], **OPTIONS)
 state = models[0].state_dict()
 start = [model._core.copy_parameters() for model in models]
 
@@ -77,7 +78,7 @@ def steps_of(model, i):
 
 
 def read():
-    seen = [steps_of(model, i) for i, model in enumerate(models if call == "fit many" else models[:1])]
+    seen = [steps_of(model, i) for i, model in enumerate(TRAINED)]
     copy = models[0].copy()
     answer["whole"] &= seen[0] >= 0 and len(set(seen)) == 1
     answer["whole"] &= not TRAINS or copy._core.steps == seen[0] == copy._core.moments()[2]
@@ -88,11 +89,13 @@ def read():
 
 
 def write():
-    for change in (
+    changes = [
         lambda: models[0].load_state_dict(state),
         lambda: setattr(models[0].layers[0], "bias", np.zeros(768)),
-        lambda: models[0].fit(X[:10], y[:10], **OPTIONS) if TRAINS else models[0].load_state_dict(state),
-    ):
+    ]
+    if TRAINS:
+        changes.append(lambda: models[0].fit(X[:10], y[:10], **OPTIONS))
+    for change in changes:
         try:
             change()
             answer["errors"].append("none")
@@ -101,7 +104,7 @@ def write():
 
 
 def train_another():
-    others[0].fit(X[:100], y[:100], **OPTIONS)
+    another.fit(X[:100], y[:100], **OPTIONS)
 
 
 forked = False
@@ -162,7 +165,7 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 if TRAINS:
     answer["same"] = all(
         np.array_equal(model._core.copy_parameters(), expected[i][-1])
-        for i, model in enumerate(models if call == "fit many" else models[:1])
+        for i, model in enumerate(TRAINED)
     )
 else:
     answer["same"] = bool(np.array_equal(result, quiet))

@@ -80,11 +80,12 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
     Different on purpose: L-BFGS minimises the log-loss as it is. scikit-learn clips probabilities
     in its value but not in its gradient, so that line searches give up where inputs are large.
     With the other solvers the reported loss is clipped as there. Weights fitted on float32 are
-    float32, by L-BFGS too; ``sample_weight`` below 0 is refused, and a batch whose weights are all
-    0 is passed over. With ``warm_start`` and ``early_stopping``, a further fit that brings no
-    better validation score puts back the weights of the best one: scikit-learn goes on training the
-    very arrays that it keeps as the best, so that its last weights remain. A validation score that
-    is NaN counts as no improvement, with a RuntimeWarning; scikit-learn takes it for progress.
+    float32, by L-BFGS too; ``sample_weight`` below 0, or 0 on all rows to train on, is refused, and
+    a batch whose weights are all 0 is passed over. With ``warm_start`` and ``early_stopping``, a
+    further fit that brings no better validation score puts back the weights of the best one:
+    scikit-learn goes on training the very arrays that it keeps as the best, so that its last
+    weights remain. A validation score that is NaN counts as no improvement, with a RuntimeWarning;
+    scikit-learn takes it for progress.
 
     As in scikit-learn, the loss of a batch is the weighted mean of its samples' losses, so that
     sample and class weights count within a batch alone: at ``batch_size=1`` they do nothing, and

@@ -17,7 +17,7 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from culpa import _core, rounding
+from culpa import _core, data, rounding
 from culpa.callbacks import History, as_callbacks
 from culpa.forgetting import Forgetting
 from culpa.health.healthcheck import HealthCheck
@@ -70,6 +70,8 @@ class Fit:
         self._x = as_rows(X)
         weights = model._weighed_by_class(y, sample_weight, incremental, self._rows)
         self._weights = None if weights is None else np.ascontiguousarray(weights, np.float64)
+        names = "sample_weight, class_weight" if model._weighs_classes() else "sample_weight"
+        data.check_trained({names: self._weights}, self._rows)
         self._objective = model._objective()
         self._targets = self._objective.targets(model._smoothed(y))
         self._constant = self._objective.constant(y)

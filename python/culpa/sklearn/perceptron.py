@@ -23,7 +23,7 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from culpa import rounding
+from culpa import data, rounding
 from culpa.callbacks import Callback
 from culpa.layers import ACTIVATIONS, Activation, Dropout
 from culpa.optimizers import Optimizer
@@ -259,6 +259,9 @@ class Perceptron(Answers, CallbackSupportMixin):
             self._dropout_seed = int(self._random_state.randint(2**31 - 1))
         Fit(self, X, y, sample_weight, incremental).run()
 
+    def _weighs_classes(self) -> bool:
+        return self.__dict__.get("class_weight") is not None
+
     def _weighed_by_class(
         self,
         y: Array,
@@ -281,6 +284,7 @@ class Perceptron(Answers, CallbackSupportMixin):
             )
         known = rows if isinstance(class_weight, str) else None  # labels held out stay unknown
         weights: Array = compute_sample_weight(class_weight, self._decoded(y), indices=known)
+        data.check_trained({"sample_weight": sample_weight, "class_weight": weights}, rows)
         return weights if sample_weight is None else weights * sample_weight
 
     def _paced(self, incremental: bool) -> Pace:
