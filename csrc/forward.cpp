@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "exact.h"
 #include "random.h"
 #include "walk.h"
 
@@ -259,6 +260,9 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
   bool finite = true;
   for (std::size_t r = mine.begin; r < mine.end; ++r) // without a branch: it runs on all lanes
     finite &= std::abs(space.losses[r]) <= std::numeric_limits<double>::max();
+  if (examples.exact)
+    judge_exactly(network, examples, block.positions.begin, outputs, mine, space.losses.data(),
+                  space.scores.data());
   crew.enter(Phase::rest);
   return finite;
 }

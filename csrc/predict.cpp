@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "blame.h"
+#include "exact.h"
 #include "share.h"
 
 namespace culpa {
@@ -106,6 +107,9 @@ std::size_t predict_block(const Model<T> &model, const Examples &examples, Range
             out.scores + rows.begin,
             examples.score_scale,
             space.scratch.data()});
+    if (examples.exact)
+      judge_exactly(network, examples, rows.begin, x, {0, count}, out.losses + rows.begin,
+                    out.scores + rows.begin);
   }
   return bad;
 }

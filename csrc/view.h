@@ -74,6 +74,7 @@ struct Examples {
   const std::int64_t *order = nullptr;
   const double *weights = nullptr;     // per row of the sources; nullptr: all 1
   const double *score_scale = nullptr; // per output: see loss.inc; nullptr: no scores
+  const double *exact = nullptr;       // the targets (rows, outputs) again: see exact.h
 
   std::size_t row(std::size_t position) const {
     return order ? static_cast<std::size_t>(order[position]) : position;

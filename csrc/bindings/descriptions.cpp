@@ -44,13 +44,15 @@ void bind_descriptions(py::module_ &m) {
   py::class_<ExampleArrays> examples(m, "Examples", "Arrays of examples, one row each.");
   bind_constructor(
       examples,
-      +[](Inputs x, Maybe labels, Maybe targets, Maybe weights, Maybe order, Maybe score_scale) {
+      +[](Inputs x, Maybe labels, Maybe targets, Maybe weights, Maybe order, Maybe score_scale,
+          Maybe exact) {
         return std::make_unique<ExampleArrays>(
             ExampleArrays{std::move(x), std::move(labels), std::move(targets), std::move(weights),
-                          std::move(order), std::move(score_scale)});
+                          std::move(order), std::move(score_scale), std::move(exact)});
       },
       "x"_a, py::kw_only(), "labels"_a = py::none(), "targets"_a = py::none(),
-      "weights"_a = py::none(), "order"_a = py::none(), "score_scale"_a = py::none());
+      "weights"_a = py::none(), "order"_a = py::none(), "score_scale"_a = py::none(),
+      "exact"_a = py::none());
 
   py::class_<JobArrays> job(m, "Job",
                             "A chunk of training: batches of examples, and where to report.");

@@ -39,6 +39,7 @@ from culpa.model import Sequential, fit_many
 from culpa.optimizers import SGD, Adam, AdamW, RMSprop
 from culpa.pages import page
 from culpa.privacy import Privacy
+from culpa.rounding import RoundingWarning
 from culpa.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
 from culpa.scores import el2n, grand
 from culpa.serialization import load
@@ -89,6 +90,7 @@ __all__ = [
     "Privacy",
     "Quantile",
     "RMSprop",
+    "RoundingWarning",
     "Schedule",
     "Sequential",
     "StepDecay",

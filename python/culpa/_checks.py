@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import sys
 from collections.abc import Iterable
 from numbers import Integral, Real
 from os import PathLike
@@ -15,7 +16,17 @@ import numpy as np
 
 from culpa import aliases
 
-__all__ = ["choice", "describe", "fraction", "image_shape", "integer", "number", "path", "row"]
+__all__ = [
+    "choice",
+    "describe",
+    "fraction",
+    "image_shape",
+    "integer",
+    "number",
+    "outside",
+    "path",
+    "row",
+]
 
 
 def describe(value: Any) -> str:
@@ -112,3 +123,12 @@ def image_shape(value: Any, inputs: int) -> tuple[int, ...]:
     if not fits or math.prod(sizes) != inputs:
         raise ValueError(f"{expected} of the {inputs} inputs, got {sizes}")
     return sizes
+
+
+def outside() -> int:
+    """Return the stacklevel at which a warning of this function's caller names the user's line."""
+    level, frame = 1, sys._getframe(1)
+    inside = ("culpa", "sklearn", "contextlib")  # estimators are called by way of scikit-learn
+    while frame.f_globals.get("__name__", "").split(".")[0] in inside and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    return level

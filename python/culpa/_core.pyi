@@ -58,7 +58,7 @@ class Examples:
     """
     Arrays of examples, one row each.
     """
-    def __init__(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | SparseRows, *, labels: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, order: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, score_scale: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
+    def __init__(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | SparseRows, *, labels: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, order: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, score_scale: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, exact: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
         ...
 class Job:
     """

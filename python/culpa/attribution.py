@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, columns, data, quadrature
+from culpa import _checks, columns, data, quadrature, rounding
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
@@ -124,6 +124,7 @@ def compute(
         model.feature_names, X, baseline=baseline, background=background, noise=noise
     )
     x = data.check_dense(X, model.input_size, model.dtype, "attribute")
+    rounding.warn("X", rounding.drowned(x, model.dtype), columns.column_names(X))
     options: dict[str, Any] = {"targets": _check_target(model, target, len(x))}
     options.update(_check_compared(model, method, baseline, background, x))
     kind = METHODS[method][0]
@@ -210,6 +211,7 @@ def _check_compared(
                 "relative to one baseline, or the mean over a set"
             )
         rows = data.check_dense(background, x.shape[1], model.dtype, "attribute", "background")
+        rounding.warn("background", rounding.drowned(rows, model.dtype))
         return {"background": rows}
     if "baseline" not in taken:
         raise ValueError(

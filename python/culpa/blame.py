@@ -67,7 +67,8 @@ class Blame(Quantities):
     Attributes
     ----------
     losses : ndarray (n,), float64
-        L_i, how wrong each guess was.
+        L_i, how wrong each guess was; where float32 rounds the differences of y away, in float64
+        from y as it was passed (:class:`culpa.RoundingWarning`). Gradients are of the rounded y.
     nodes : list of ndarray (n, units)
         dL_i/dz of every node of each Dense layer, z its value before the activation.
     inputs : ndarray (n, inputs)

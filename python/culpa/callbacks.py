@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from culpa import _checks
 
 if TYPE_CHECKING:
+    from culpa.accounting import Account
     from culpa.training import Training
 
-__all__ = ["Callback", "EarlyStopping", "History"]
+__all__ = ["Callback", "EarlyStopping", "History", "as_callbacks", "as_early_stopping"]
 
 
 class History(Mapping[str, list[float]]):
@@ -21,7 +22,8 @@ class History(Mapping[str, list[float]]):
     Keys: ``loss``, the metric (``accuracy`` or ``r2``), with validation data ``val_loss`` and
     ``val_accuracy`` or ``val_r2``, ``learning_rate`` (the epoch's last), ``seconds`` (with
     validation) and ``examples_per_second`` (training alone); of private training ``epsilon``
-    (of the fit so far, where ``dp-accounting`` is installed). Loss and metric of the training data
+    (of all steps of the fit so far, where ``dp-accounting`` is installed; the last one covers those
+    of an epoch that was broken off, too). Loss and metric of the training data
     are means over the epoch, while the weights moved and with dropout on.
 
     Attributes
@@ -31,7 +33,11 @@ class History(Mapping[str, list[float]]):
         None.
     best_epoch : int or None
         Index of the epoch with the best monitored value.
+    privacy : Account or None
+        Of private training: its ``steps`` and its ``epsilon``, also where no epoch was completed.
     """
+
+    privacy: Account | None = None
 
     def __init__(self) -> None:
         self._rows: list[dict[str, float]] = []  # whole rows: Ctrl-C can never leave a ragged one
@@ -41,6 +47,10 @@ class History(Mapping[str, list[float]]):
     def append(self, row: Mapping[str, float]) -> None:
         """Add an epoch."""
         self._rows.append(dict(row))
+
+    def amend(self, values: Mapping[str, float]) -> None:
+        """Put values in the place of the last epoch's."""
+        self._rows[-1] = {**self._rows[-1], **values}
 
     def _keys(self) -> list[str]:
         rows = self.__dict__.get("_rows")
@@ -119,7 +129,8 @@ class EarlyStopping:
         What counts as an improvement, in the monitored value's units.
     monitor : str, optional
         A key of the history; by default ``val_loss`` with validation data, else ``loss``. Losses
-        are minimised, accuracies and r2 maximised.
+        are minimised, accuracies and r2 maximised. An r2 that is NaN by y alone is refused; NaN in
+        an epoch counts as no improvement, with a RuntimeWarning.
     restore_best : bool, default True
         Put back the weights of the best epoch at the end.
 
@@ -148,3 +159,43 @@ class EarlyStopping:
         if key.endswith(("accuracy", "r2")):
             return value > best + self.min_delta
         return value < best - self.min_delta
+
+
+class _FunctionCallback(Callback):
+    def __init__(self, function: Callable[[Training], object]) -> None:
+        self.function = function
+
+    def on_epoch_end(self, training: Training) -> None:
+        self.function(training)
+
+
+def as_callbacks(value: Any) -> list[Callback]:
+    """Return callbacks as a list of Callback, of one, several or none, functions among them."""
+    given = list(value or ()) if value is None or isinstance(value, (list, tuple)) else [value]
+    result: list[Callback] = []
+    for item in given:
+        if isinstance(item, type):
+            raise TypeError(f"callbacks: expected an object, got the class; use {item.__name__}()")
+        if isinstance(item, Callback):
+            if item.every is not None:
+                _checks.integer("every", item.every, 1)
+            result.append(item)
+        elif callable(item):
+            result.append(_FunctionCallback(item))
+        else:
+            raise TypeError(
+                f"callbacks: expected functions or culpa.Callback objects, "
+                f"got {_checks.describe(item)}"
+            )
+    return result
+
+
+def as_early_stopping(value: EarlyStopping | int | bool | None) -> EarlyStopping | None:
+    """Return what `fit`'s early_stopping means: True stands for the defaults, 5 for a patience."""
+    if value is None or value is False:
+        return None
+    if value is True:
+        return EarlyStopping()
+    if isinstance(value, EarlyStopping):
+        return value
+    return EarlyStopping(patience=_checks.integer("early_stopping", value, 1))

@@ -344,7 +344,11 @@ def check_trained(
 
 
 def class_weights(
-    class_weight: Any, targets: Targets, loss: Loss, outputs: int
+    class_weight: Any,
+    targets: Targets,
+    loss: Loss,
+    outputs: int,
+    rows: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64] | None:
     """Return each example's class weight (n,), None for none.
 
@@ -352,13 +356,15 @@ def class_weights(
     ----------
     class_weight : mapping, "balanced" or None
         Class index to weight (1 where a class is not named); "balanced" weighs each class by
-        ``n / (classes * count)``, as scikit-learn does.
+        ``n / (classes * count)``, as scikit-learn does, of the rows trained on.
     targets : Targets
         The checked y.
     loss : Loss
         cross_entropy with class indices, or binary_cross_entropy with one output.
     outputs : int
         The model's outputs.
+    rows : ndarray of int64, optional
+        Those trained on; None: all.
     """
     if class_weight is None:
         return None
@@ -378,9 +384,10 @@ def class_weights(
     table = np.ones(classes)
     if isinstance(class_weight, str):
         _checks.choice("class_weight", class_weight, ["balanced"])
-        counts = np.bincount(labels, minlength=classes)
+        seen = labels if rows is None else labels[rows]  # those held out stay unknown
+        counts = np.bincount(seen, minlength=classes)
         present = np.count_nonzero(counts)
-        table = len(labels) / (present * np.maximum(counts, 1.0))
+        table = len(seen) / (present * np.maximum(counts, 1.0))
     elif isinstance(class_weight, Mapping):
         for key, value in class_weight.items():
             index = _checks.integer("class_weight", key, 0, "its keys are class indices")

@@ -8,19 +8,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, columns, data
+from culpa import _checks, _core, columns, data, rounding
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = ["Examples", "check_model", "validation_examples"]
+__all__ = ["Examples", "check_model", "measure_alike", "validation_examples"]
 
 
 class Examples:
-    """Checked examples, and how to score them."""
+    """Checked examples, and how to score them.
+
+    Attributes
+    ----------
+    exact : ndarray (n * outputs,) of float64, or None
+        The targets as they were passed, where the model's dtype rounds their spread away: losses
+        and scores are then computed from them, in float64.
+    """
 
     def __init__(
-        self, model: Sequential, X: Any, y: Any, sample_weight: Any, suffix: str = ""
+        self,
+        model: Sequential,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        suffix: str = "",
+        *,
+        feature_names: list[str] | None = None,
+        whole: bool = True,
     ) -> None:
         names = [f"{name}{suffix}" for name in ("X", "y", "sample_weight")]
         columns.check(model.feature_names, X, names[0])
@@ -34,6 +49,21 @@ class Examples:
         self._names = names
         self._dtype = model.dtype
         self._scale = model.input_scale
+        self.exact: NDArray[np.float64] | None = None
+        if whole:
+            feature_names = feature_names or columns.column_names(X)
+            rounding.warn(names[0], rounding.drowned(self.x, model.dtype), feature_names)
+            values = self.targets.values
+            if self.metric == "r2" and values is not None:
+                lost = rounding.drowned(values, model.dtype)
+                own = columns.column_names(y) if columns.is_frame(y) else None
+                rounding.warn(names[1], lost, own)
+                if lost:
+                    self.judge_exactly()
+
+    def judge_exactly(self) -> None:
+        """Compute losses and scores from the targets as they were passed, in float64."""
+        self.exact = np.require(self.targets.values, np.float64, ["C", "ALIGNED"]).ravel()
 
     def core(
         self,
@@ -46,14 +76,16 @@ class Examples:
             weights=self.weights,
             order=order,
             score_scale=score_scale,
+            exact=self.exact,
             **self.targets.keywords(),
         )
 
     def score_scale(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64] | None:
         """Return what squared errors count per output, so that r2 = 1 - their sum.
 
-        1 / (outputs * total squares around the weighted mean), NaN where y does not vary; None
-        where the metric is accuracy.
+        1 / (m * total squares around the weighted mean), m the outputs whose y varies: r2 is their
+        mean. 0 where an output's y does not vary, and NaN where that of none does; None where the
+        metric is accuracy.
         """
         if self.metric != "r2":
             return None
@@ -73,7 +105,12 @@ class Examples:
         squares = total(lambda y: (y - mean) ** 2)
         first = np.asarray(values[rows[0]])
         varies = np.any([np.any(values[block] != first, axis=0) for block in blocks], axis=0)
-        return 1.0 / np.where(varies & (squares > 0.0), squares * values.shape[1], np.nan)
+        varies &= squares > 0.0
+        if not varies.any():
+            return np.full(len(varies), np.nan)
+        return np.where(
+            varies, 1.0 / np.where(varies, squares * np.count_nonzero(varies), 1.0), 0.0
+        )
 
     def score(self, weighted_scores: float, weight_sum: float) -> float:
         """Return the metric from the core's sum of scores."""
@@ -106,7 +143,17 @@ class Examples:
         y = self.targets.labels if self.targets.labels is not None else self.targets.values
         assert y is not None
         weights = None if self.weights is None else self.weights[rows]
-        return Examples(model, self.x[rows], y[rows], weights, suffix)
+        part = Examples(model, self.x[rows], y[rows], weights, suffix, whole=False)
+        if self.exact is not None:
+            part.judge_exactly()
+        return part
+
+
+def measure_alike(one: Examples, other: Examples) -> None:
+    """Compute losses and scores of both exactly where those of one are."""
+    if one.exact is not None or other.exact is not None:
+        one.judge_exactly()
+        other.judge_exactly()
 
 
 def check_model(model: Any) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, columns, data, serialization
+from culpa import _checks, columns, data, rounding, serialization
 from culpa.examples import Examples
 
 if TYPE_CHECKING:
@@ -75,8 +75,9 @@ def compute(
         columns.check(model.feature_names, X, name)
         data.check_dense(X, model.input_size, model.dtype, "influence", name)
     columns.check(columns.column_names(X_train), X_test, "X_test", those="those of X_train")
-    train = Examples(model, X_train, y_train, None, "_train")
-    test = Examples(model, X_test, y_test, None, "_test")
+    with rounding.once():
+        train = Examples(model, X_train, y_train, None, "_train")
+        test = Examples(model, X_test, y_test, None, "_test")
     cores = _cores(model, checkpoints)
     factors = _factors(learning_rates, len(cores))
     kind: Any = type(cores[0])

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, held_out
+from culpa import _checks, held_out, rounding
 from culpa.blame import make_frame
 from culpa.model import Sequential
 
@@ -186,9 +186,10 @@ def find_label_errors(
         estimator draws is its own affair: set its ``random_state``.) None draws one from the
         operating system.
     sample_weight : array_like (n,), optional
-        Weight of each example in training; ranking and counts ignore it.
+        Weight of each example in training, within its batch; ranking and counts ignore it.
     **options
         For a Sequential as for :meth:`Sequential.fit`; estimators' ``fit`` gets them as they are.
+        ``class_weight="balanced"`` counts the labels that a fold's model is trained on.
         Where neither `epochs` nor `early_stopping` is given, a Sequential is trained for 10 epochs,
         or as many as make 1,000 steps, but at most 300; with ``schedule=culpa.Cosine()`` unless
         another is given.
@@ -235,7 +236,8 @@ def find_label_errors(
     seed = secrets.randbits(63) if seed is None else _checks.integer("seed", seed, 0)
     ask = held_out.Networks if isinstance(model, Sequential) else held_out.Estimators
     models = ask(model, X, y, sample_weight, options)
-    log_p, norms = held_out.guess(models, folds, repeats, seed)
+    with rounding.once():
+        log_p, norms = held_out.guess(models, folds, repeats, seed)
     return rank(log_p, models.codes, models.classes, norms)
 
 

@@ -18,6 +18,7 @@ from culpa import (
     columns,
     data,
     influence,
+    rounding,
     serialization,
     training,
 )
@@ -66,7 +67,8 @@ class Sequential:
     input_size : int, optional
         Number of inputs; by default taken from the first data seen.
     dtype : {"float32", "float64"}, default "float32"
-        What the model computes in. Data of any real dtype are converted batch by batch.
+        What the model computes in. Data of any real dtype are converted batch by batch; a column
+        whose differences float32 cannot hold is warned of (:class:`culpa.RoundingWarning`).
     input_scale : float, default 1
         Multiplies all inputs in fit, predict and blame; ``1/255`` for images of bytes.
 
@@ -230,6 +232,8 @@ class Sequential:
         y : array_like
             cross_entropy: class indices (n,) or probabilities (n, classes);
             binary_cross_entropy: 0 to 1, (n,) or (n, outputs); others: (n,) or (n, outputs).
+        rows : array_like of int, optional
+            The rows of X to train on, by default all; what is named twice is seen twice an epoch.
         epochs : int, default 10
             Times that every example is seen.
         batch_size : int, default 128
@@ -239,20 +243,27 @@ class Sequential:
             ``culpa.SGD(0.1)``. By default the one used last, else ``Adam(1e-3)``. A fit with an
             equal optimizer goes on where the last one ended; a different one starts fresh moments.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
-            Evaluated after each epoch.
+            Evaluated after each epoch, by these sample weights; class weights play no part.
         validation_split : float, default 0
-            Fraction of the rows, drawn by the seed, to hold out as validation data instead.
+            Fraction of the rows, drawn by the seed, to hold out as validation data instead; with
+            their sample weights, but without class weights.
         sample_weight : array_like (n,), optional
-            Weight of each example in the loss, at least 0 and above 0 on some row to train on. Only
-            the ratios within a batch count.
+            Weight of each example in the loss, at least 0 and above 0 on some row to train on. The
+            loss of a batch is the weighted mean of its examples' losses, so that only ratios within
+            a batch count: weights count within a batch alone, at ``batch_size=1`` they do nothing,
+            and the smaller the batches the less they do.
         class_weight : dict or "balanced", optional
-            Weight per class index, times the sample weight.
+            Weight per class index, times the sample weight, and as that within a batch alone.
+            "balanced" weighs a class by ``n / (classes * count)`` of the rows trained on: labels
+            that are held out do not count. For training alone, with its loss and metric in the
+            history: validation is scored without class weights.
         clip_norm : float, optional
             Largest global norm of the gradient; a longer one is scaled down to it.
         privacy : Privacy, optional
             Differentially private training; see :class:`culpa.Privacy`. Not beside sample_weight,
-            class_weight, clip_norm, nor early stopping by the training data. Where
-            ``dp-accounting`` is installed, the history has ``epsilon``.
+            class_weight, clip_norm, repeated rows, nor early stopping by the training data.
+            ``history.privacy`` has the ``steps`` and, where ``dp-accounting`` is installed, the
+            ``epsilon`` of the fit, however it ended.
         early_stopping : EarlyStopping, int or True, optional
             Stop where nothing improves; an integer is the patience.
         schedule : str or Schedule, optional
@@ -292,7 +303,7 @@ class Sequential:
         >>> model.fit(X, y, epochs=5, validation_data=(X_test, y_test)).epochs
         5
         """
-        with _core.claim([self._claim], "fit", trains=True):
+        with _core.claim([self._claim], "fit", trains=True), rounding.once():
             return training.run(self._prepare(X, y, options))
 
     def _prepare(self, X: Any, y: Any, options: dict[str, Any]) -> training.Training:
@@ -426,6 +437,8 @@ class Sequential:
         core = self._built()
         columns.check(self._feature_names, X)
         x = data.check_x(X, self._input_size, self.dtype, finite=False)
+        if len(x) >= rounding.LEAST_GUESSES:
+            rounding.warn("X", rounding.drowned(x, self.dtype), columns.column_names(X))
         answer, row = core.predict(data.in_core(x), classes)
         if row >= 0:
             raise data.not_finite("X", x, row, self.dtype, self.input_scale)
@@ -445,7 +458,10 @@ class Sequential:
         -------
         dict
             ``loss`` and ``accuracy`` (the fraction of right classes, or of right binary outputs),
-            or ``r2`` (the mean of the outputs' coefficients of determination).
+            or ``r2`` (the mean of the coefficients of determination of those outputs whose y
+            varies; NaN where that of none does). Where float32 rounds the differences of y away,
+            both are computed in float64 from y as it was passed, with a
+            :class:`culpa.RoundingWarning`.
         """
         core = self._built()
         examples = Examples(self, X, y, sample_weight)
@@ -851,6 +867,8 @@ class Sequential:
         }
         if self._core is not None:
             parameters, first, second, updates, steps = self._core.state()
+            if self.optimizer is not state["optimizer"]:  # a fit has begun in another thread
+                return self.__getstate__()
             state["parameters"] = parameters
             state["moments"] = first, second, updates
             state["steps"] = steps
@@ -917,7 +935,9 @@ def fit_many(
     rows : sequence of array_like of int, optional
         For each model the rows of X to train on, as for folds; by default all.
     **options
-        As for :meth:`Sequential.fit`, the same for all; `verbose` is False.
+        As for :meth:`Sequential.fit`, the same for all; `verbose` is False. Sample and class
+        weights count within each batch alone (nothing at ``batch_size=1``), and
+        ``class_weight="balanced"`` counts each model's own rows.
 
     Returns
     -------
@@ -960,7 +980,8 @@ def fit_many(
     if rows is not None and len(rows) != len(models):
         raise ValueError(f"rows: expected one array for each of the {len(models)} models")
     options = {"verbose": False, **options}
-    with _core.claim([model._claim for model in models], "fit_many", trains=True):
+    claims = [model._claim for model in models]
+    with _core.claim(claims, "fit_many", trains=True), rounding.once():
         trainings = []
         for i, model in enumerate(models):
             own = {} if rows is None else {"rows": rows[i]}

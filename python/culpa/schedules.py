@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, aliases
+from culpa import _checks, aliases, data
 
 __all__ = [
     "SCHEDULES",
@@ -24,6 +24,7 @@ __all__ = [
     "Schedule",
     "StepDecay",
     "as_schedule",
+    "checked_factors",
 ]
 
 Floats = NDArray[np.float64]
@@ -190,3 +191,18 @@ def as_schedule(schedule: str | Schedule) -> Schedule:
         f"schedule: expected a name ({', '.join(SCHEDULES)}) or a schedule such as "
         f"culpa.Cosine(), got {_checks.describe(schedule)}{mend and '; ' + mend}"
     )
+
+
+def checked_factors(
+    schedule: Schedule, steps: NDArray[np.float64], total: int, epochs: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return a schedule's factors on the learning rate (steps,), a user's own among them."""
+    given = schedule.factors(steps, total, epochs)
+    factors = np.asarray(data.as_array("schedule", given), dtype=np.float64)
+    expected = f"schedule: expected factors() to give {len(steps)} finite numbers of at least 0"
+    if factors.shape != steps.shape:
+        raise ValueError(f"{expected}, one per step, got shape {factors.shape}")
+    bad = np.flatnonzero(~np.isfinite(factors) | (factors < 0))
+    if bad.size:
+        raise ValueError(f"{expected}, got {factors[bad[0]]} for step {bad[0]}")
+    return factors

@@ -7,7 +7,6 @@ the result.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import math
 import time
@@ -17,25 +16,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, columns, data, target_size
-from culpa.callbacks import Callback, EarlyStopping, History
-from culpa.examples import Examples, validation_examples
+from culpa import _checks, _core, columns, data, monitor, target_size
+from culpa.accounting import Account
+from culpa.callbacks import Callback, EarlyStopping, History, as_callbacks, as_early_stopping
+from culpa.examples import Examples, measure_alike, validation_examples
 from culpa.optimizers import Adam, Optimizer, as_optimizer
-from culpa.privacy import Privacy
+from culpa.privacy import Privacy, check_examples, check_privacy
 from culpa.progress import Reporter, make_reporter
-from culpa.schedules import Constant, Schedule, as_schedule
+from culpa.schedules import Constant, Schedule, as_schedule, checked_factors
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = [
-    "DivergedError",
-    "Training",
-    "as_callbacks",
-    "checked_factors",
-    "run",
-    "run_side_by_side",
-]
+__all__ = ["DivergedError", "Training", "run", "run_side_by_side"]
 
 CHUNK_SECONDS = 0.05
 MOST_ROWS = 2_000_000  # of a chunk
@@ -43,14 +36,6 @@ MOST_ROWS = 2_000_000  # of a chunk
 
 class DivergedError(ArithmeticError):
     """The loss became NaN or infinite; the model holds the best weights that it had."""
-
-
-class _FunctionCallback(Callback):
-    def __init__(self, function: Callable[[Training], object]) -> None:
-        self.function = function
-
-    def on_epoch_end(self, training: Training) -> None:
-        self.function(training)
 
 
 class Presented(NamedTuple):
@@ -109,14 +94,14 @@ class Training:
             0.0 if clip_norm is None else _checks.number("clip_norm", clip_norm, 0.0, open_low=True)
         )
         split = _checks.fraction("validation_split", validation_split)
-        self.stopping = _as_early_stopping(early_stopping)
+        self.stopping = as_early_stopping(early_stopping)
         self.schedule = Constant() if schedule is None else as_schedule(schedule)
         if optimizer is None:
             optimizer = model.optimizer or Adam(1e-3)
         optimizer = as_optimizer(optimizer)
         self.callbacks = as_callbacks(callbacks)
         if privacy is not None:
-            _check_privacy(privacy, sample_weight, class_weight, clip_norm, shuffle)
+            check_privacy(privacy, sample_weight, class_weight, clip_norm, shuffle)
         self.privacy = privacy
 
         # Everything is checked before the model is touched (but for a model that is not built yet:
@@ -128,15 +113,22 @@ class Training:
         self.built_here = model.input_size is None
         if self.built_here:
             model._build(x.shape[1])
-        self.examples = Examples(model, x, y, sample_weight)
+        self.examples = Examples(model, x, y, sample_weight, feature_names=self.feature_names)
         self.rows, held_out = _split_rows(model, len(x), rows, split, validation_data)
+        if privacy is not None and rows is not None:
+            check_examples(rows)
         self.validation: Examples | None = None
         if held_out is not None:
             self.validation = self.examples.part(model, held_out, " (validation part)")
         elif validation_data is not None:
             self.validation = validation_examples(model, validation_data, self.feature_names)
-        self._weigh_classes(model, class_weight)
-        self.monitor = self._checked_monitor()
+        if held := self.validation:
+            measure_alike(self.examples, held)
+        self._weigh_classes(model, class_weight)  # not of what is validated on
+        self._score_scale = self.examples.score_scale(self.rows)
+        scales = {"r2": self._score_scale, "val_r2": held.score_scale() if held else None}
+        self.monitor = monitor.choose(self.stopping, self.examples.metric, validated=bool(held))
+        monitor.check_measurable(self.monitor, scales)
         if privacy is not None and self.stopping and not self.monitor.startswith("val_"):
             raise ValueError(
                 "early_stopping: expected validation data beside privacy, for what the training "
@@ -154,18 +146,19 @@ class Training:
         self.total_steps = self.steps_per_epoch * self.epochs
         self.n_examples = n
         self._private: dict[str, Any] = {}  # what the core is told of privacy
+        self._account: Account | None = None
+        self._steps_before = self.core.steps
         if privacy is not None:
+            self._account = Account(privacy, self.batch_size / n)
             self._private = {
                 "example_clip": privacy.max_grad_norm,
                 "noise": privacy.noise_multiplier * privacy.max_grad_norm,
                 "divisor": float(self.batch_size),
                 "noise_seed": privacy._seed(),
             }
-        self._score_scale = self.examples.score_scale(self.rows)
         self._validation_core: _core.Examples | None = None
-        if self.validation is not None:  # prepared once, evaluated each epoch
-            scale = self.validation.score_scale()
-            self._validation_core = self.validation.core(score_scale=scale)
+        if held is not None:  # prepared once, evaluated each epoch
+            self._validation_core = held.core(score_scale=scales["val_r2"])
 
         self.history = History()
         self.epoch = 0
@@ -175,6 +168,7 @@ class Training:
         self._best: NDArray[Any] | None = None
         self._best_value: float | None = None
         self._waited = 0
+        self._met_nan = False
         self._rates = self._epoch_rates()  # of a schedule of the user's own, checked here
         # Each example's own loss and score by its position in the epoch; NaN: not presented yet.
         self._keeps_examples = any(callback.wants_examples for callback in self.callbacks)
@@ -188,7 +182,9 @@ class Training:
 
     def _weigh_classes(self, model: Sequential, class_weight: Any) -> None:
         examples = self.examples
-        by_class = data.class_weights(class_weight, examples.targets, model.loss, model.output_size)
+        by_class = data.class_weights(
+            class_weight, examples.targets, model.loss, model.output_size, self.rows
+        )
         own = examples.weights
         by_class = data.check_weights("class_weight", by_class, len(examples.x))
         data.check_trained({"sample_weight": own, "class_weight": by_class}, self.rows)
@@ -200,6 +196,7 @@ class Training:
         """Touch the model for the first time: all that could be wrong has been checked."""
         model = self.model
         self._begun = model._snapshot(moments=isinstance(self.examples.x, np.memmap))
+        self.history.privacy = self._account
         model.history = self.history
         if self.optimizer != model.optimizer:
             self.core.set_optimizer(self.optimizer._core())
@@ -210,14 +207,6 @@ class Training:
                 callback.on_fit_begin(self)
         if model.feature_names is None:
             model.feature_names = self.feature_names
-
-    def _checked_monitor(self) -> str:
-        keys = ["loss", self.examples.metric]
-        if self.validation is not None:
-            keys += [f"val_{key}" for key in keys]
-        if self.stopping is None or self.stopping.monitor is None:
-            return "val_loss" if self.validation is not None else "loss"
-        return _checks.choice("monitor", self.stopping.monitor, keys)
 
     # The chunks
 
@@ -290,6 +279,7 @@ class Training:
         done, stop, row = result
         self._in_epoch += done
         self.step += done
+        self._count_private_steps()
         if stop == "not_finite":
             self.model._restore(self._begun)
             if self.built_here:
@@ -346,10 +336,8 @@ class Training:
         row["learning_rate"] = float(self._rates[-1])
         row["seconds"] = time.perf_counter() - self._epoch_began
         row["examples_per_second"] = self.n_examples / max(trained - self._epoch_began, 1e-9)
-        if self.privacy is not None and self._accountable():
-            row["epsilon"] = self.privacy.epsilon(
-                self.step, self.batch_size / self.n_examples, accountant="rdp"
-            )
+        if self._account is not None and (epsilon := self._account.epsilon) is not None:
+            row["epsilon"] = epsilon
         self.history.append(row)
         self._note_best(row[self.monitor])
         self.model._epochs += 1
@@ -361,15 +349,14 @@ class Training:
         self._in_epoch = 0
         self._presented = np.empty((2, 0))
 
-    def _accountable(self) -> bool:
-        return (
-            self.privacy is not None
-            and self.privacy.sampling == "poisson"
-            and importlib.util.find_spec("dp_accounting") is not None
-        )
+    def _count_private_steps(self) -> None:
+        if self._account is not None:  # not by `step`: Ctrl-C may come before a chunk's report
+            self._account.steps = self.core.steps - self._steps_before
 
     def _note_best(self, value: float) -> None:
         rule = self.stopping or EarlyStopping()
+        if self.stopping and not self._met_nan:
+            self._met_nan = monitor.warn_of_nan(self.monitor, value, self.epoch, rule.patience)
         if rule.better(self.monitor, value, self._best_value):
             self._best_value = value
             self._best = self.core.parameters().copy()
@@ -421,6 +408,9 @@ class Training:
 
     def close(self) -> None:
         """Run what runs however training ended."""
+        self._count_private_steps()
+        if "epsilon" in self.history and self._account and (epsilon := self._account.epsilon):
+            self.history.amend({"epsilon": epsilon})
         self.reporter.close()
         with _core.lend(self.model._claim):
             for callback in self.callbacks:
@@ -468,74 +458,6 @@ def run_side_by_side(trainings: Sequence[Training]) -> list[History]:
     finally:
         for training in trainings:
             training.close()
-
-
-def _check_privacy(
-    privacy: Any, sample_weight: Any, class_weight: Any, clip_norm: Any, shuffle: Any
-) -> None:
-    if not isinstance(privacy, Privacy):
-        raise TypeError(
-            "privacy: expected culpa.Privacy(noise_multiplier, max_grad_norm, delta), "
-            f"got {_checks.describe(privacy)}"
-        )
-    others = {"sample_weight": sample_weight, "class_weight": class_weight, "clip_norm": clip_norm}
-    for name, value in others.items():
-        if value is not None:
-            raise ValueError(
-                f"{name}: expected None beside privacy, which bounds what each example counts; "
-                "leave it out"
-            )
-    if not shuffle and privacy.sampling == "poisson":
-        raise ValueError(
-            "shuffle: expected True beside privacy with Poisson sampling, which draws each batch; "
-            'leave it out, or use sampling="shuffle"'
-        )
-
-
-def _as_early_stopping(value: EarlyStopping | int | bool | None) -> EarlyStopping | None:
-    if value is None or value is False:
-        return None
-    if value is True:
-        return EarlyStopping()
-    if isinstance(value, EarlyStopping):
-        return value
-    return EarlyStopping(patience=_checks.integer("early_stopping", value, 1))
-
-
-def checked_factors(
-    schedule: Schedule, steps: NDArray[np.float64], total: int, epochs: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return a schedule's factors on the learning rate (steps,), a user's own among them."""
-    given = schedule.factors(steps, total, epochs)
-    factors = np.asarray(data.as_array("schedule", given), dtype=np.float64)
-    expected = f"schedule: expected factors() to give {len(steps)} finite numbers of at least 0"
-    if factors.shape != steps.shape:
-        raise ValueError(f"{expected}, one per step, got shape {factors.shape}")
-    bad = np.flatnonzero(~np.isfinite(factors) | (factors < 0))
-    if bad.size:
-        raise ValueError(f"{expected}, got {factors[bad[0]]} for step {bad[0]}")
-    return factors
-
-
-def as_callbacks(value: Any) -> list[Callback]:
-    """Return callbacks as a list of Callback, of one, several or none, functions among them."""
-    given = list(value or ()) if value is None or isinstance(value, (list, tuple)) else [value]
-    result: list[Callback] = []
-    for item in given:
-        if isinstance(item, type):
-            raise TypeError(f"callbacks: expected an object, got the class; use {item.__name__}()")
-        if isinstance(item, Callback):
-            if item.every is not None:
-                _checks.integer("every", item.every, 1)
-            result.append(item)
-        elif callable(item):
-            result.append(_FunctionCallback(item))
-        else:
-            raise TypeError(
-                f"callbacks: expected functions or culpa.Callback objects, "
-                f"got {_checks.describe(item)}"
-            )
-    return result
 
 
 def _split_rows(

@@ -38,8 +38,10 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
         As in scikit-learn. ``activation`` takes all of culpa's names too, a
         :class:`culpa.Activation`, or a list with one for each hidden layer.
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class, times the sample weight. "balanced" weighs a class by
-        ``n_samples / (n_classes * count)``.
+        Weight of each class, times the sample weight, and as that within a batch alone (see
+        Notes). "balanced" weighs a class by ``n_samples / (n_classes * count)`` of the samples
+        trained on: what early stopping holds out does not count. Validation, by the own split or
+        by `X_val`, is scored by sample weights, without class weights.
     label_smoothing : float, default=0.0
         s in [0, 1): targets become ``(1 - s) t + s / n_classes`` (Szegedy et al. 2016), of a
         binary or multilabel output ``(1 - s) t + s / 2``.
@@ -80,7 +82,15 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
     in its value but not in its gradient, so that line searches give up where inputs are large.
     With the other solvers the reported loss is clipped as there. Weights fitted on float32 are
     float32, by L-BFGS too; ``sample_weight`` below 0, or 0 on all rows to train on, is refused, and
-    a batch whose weights are all 0 is passed over.
+    a batch whose weights are all 0 is passed over. With ``warm_start`` and ``early_stopping``, a
+    further fit that brings no better validation score puts back the weights of the best one:
+    scikit-learn goes on training the very arrays that it keeps as the best, so that its last
+    weights remain. A validation score that is NaN counts as no improvement, with a RuntimeWarning;
+    scikit-learn takes it for progress.
+
+    As in scikit-learn, the loss of a batch is the weighted mean of its samples' losses, so that
+    sample and class weights count within a batch alone: at ``batch_size=1`` they do nothing, and
+    the smaller the batches the less they do.
 
     Examples
     --------
@@ -305,6 +315,12 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
     See Also
     --------
     sklearn.neural_network.MLPRegressor : Parameters, attributes and methods in full.
+
+    Notes
+    -----
+    What differs from scikit-learn on purpose stands in the notes of :class:`MLPClassifier`:
+    ``warm_start`` with ``early_stopping``, validation scores that are NaN, weights below 0; and how
+    sample weights count.
 
     Examples
     --------

@@ -17,16 +17,17 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from culpa import _core, data
-from culpa.callbacks import History
+from culpa import _core, data, rounding
+from culpa.callbacks import History, as_callbacks
 from culpa.forgetting import Forgetting
 from culpa.health.healthcheck import HealthCheck
+from culpa.monitor import warn_of_nan
 from culpa.optimizers import Optimizer
 from culpa.progress import Reporter, make_reporter
-from culpa.schedules import as_schedule
+from culpa.schedules import as_schedule, checked_factors
 from culpa.sklearn.network import as_rows
 from culpa.terminal import say
-from culpa.training import CHUNK_SECONDS, MOST_ROWS, as_callbacks, checked_factors
+from culpa.training import CHUNK_SECONDS, MOST_ROWS
 
 if TYPE_CHECKING:
     from culpa.sklearn.perceptron import Perceptron
@@ -68,9 +69,8 @@ class Fit:
             raise ValueError("partial_fit does not support early_stopping=True")
         self._rows, self._held_out = self._split(X, y, sample_weight)
         self._x = as_rows(X)
-        self._weights = (
-            None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64)
-        )
+        weights = model._weighed_by_class(y, sample_weight, incremental, self._rows)
+        self._weights = None if weights is None else np.ascontiguousarray(weights, np.float64)
         names = "sample_weight, class_weight" if model._weighs_classes() else "sample_weight"
         data.check_trained({names: self._weights}, self._rows)
         self._objective = model._objective()
@@ -95,10 +95,17 @@ class Fit:
         self._context = model.__dict__.get("_callback_fit_ctx")
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._data = {"X": X, "y": lambda: model._decoded(y), "metadata": metadata}
+        self._rounds = self._is_rounded(y)
+        self._exact = self._exactly(y)
         if (held := self._held_out) is not None:  # prepared once, evaluated each epoch
             targets = self._objective.targets(model._smoothed(held.encoded))
             self._held_x = as_rows(held.X)
-            self._validation = self._network.examples(self._held_x, targets, held.sample_weight)
+            self._validation = self._network.examples(
+                self._held_x,
+                targets,
+                held.sample_weight,
+                exact=self._exactly(held.encoded),
+            )
 
         self.history = History()
         self.epoch = self.step = 0
@@ -107,6 +114,7 @@ class Fit:
         self._in_epoch = 0
         self._stop = False
         self._diverged = False
+        self._met_nan = False
         self.reporter = Reporter()
 
     # Before the first epoch
@@ -118,6 +126,8 @@ class Fit:
         model = self.model
         given = model._given_validation()
         if given is not None or not model.early_stopping:
+            if given is not None and model.early_stopping:
+                self._check_score(len(given.encoded))
             return None, given
         # Not of multilabel targets: most combinations of labels are too rare.
         stratify = y if is_classifier(model) and model.n_outputs_ == 1 else None
@@ -134,6 +144,29 @@ class Fit:
             )
         weights = None if sample_weight is None else sample_weight[held]
         return rows, HeldOut(X[held], model._decoded(y[held]), y[held], weights)
+
+    def _check_score(self, rows: int) -> None:
+        """Raise where the number of validation rows alone tells that all scores will be NaN."""
+        if rows < 2 and not is_classifier(self.model) and self.model.scoring in (None, "r2"):
+            raise ValueError(
+                "X_val: expected at least 2 rows for early stopping by r2, which is NaN for one, "
+                "got 1; pass more, or another scoring such as 'neg_mean_squared_error'"
+            )
+
+    def _exactly(self, y: Array) -> NDArray[np.float64] | None:
+        """Return targets as they were passed, where the network's dtype rounds them too much."""
+        return np.ascontiguousarray(y, np.float64).ravel() if self._rounds else None
+
+    def _is_rounded(self, y: Array) -> bool:
+        """Warn where the network's dtype rounds the spread of targets away; say whether it does."""
+        if is_classifier(self.model):
+            return False
+        dtype, held = self._network.shape.dtype, self._held_out
+        lost = rounding.drowned(y, dtype)
+        name = "y" if lost or held is None else "y_val"
+        lost = lost or (rounding.drowned(held.encoded, dtype) if held is not None else [])
+        rounding.warn(name, lost)
+        return bool(lost)
 
     def _batches(self) -> NDArray[np.int64]:
         """Return where each batch begins in an epoch's order, and where the last one ends."""
@@ -172,7 +205,8 @@ class Fit:
             self.reporter.close()
             for callback in self._callbacks:
                 callback.on_fit_end(cast(Any, self))
-        if model.early_stopping:  # the best weights
+        unknown = self._met_nan and math.isinf(model.best_validation_score_)
+        if model.early_stopping and not unknown:  # the best weights
             model.coefs_ = [weight.copy() for weight in model._best_coefs]
             model.intercepts_ = [bias.copy() for bias in model._best_intercepts]
 
@@ -230,7 +264,7 @@ class Fit:
         """Train on all batches; return the mean of their losses, weighed by their sizes."""
         steps = self.steps_per_epoch
         sums = np.zeros((3, steps))  # of losses, weights, squared weights
-        examples = self._network.examples(self._x, self._targets, self._weights, rows)
+        examples = self._network.examples(self._x, self._targets, self._weights, rows, self._exact)
         self._rates = rates = self._epoch_rates()
         while self._in_epoch < steps and not self._diverged:
             first = self._in_epoch
@@ -301,7 +335,15 @@ class Fit:
             model.validation_loss_curve_.append(self._validation_loss(held))
         if model.early_stopping:
             assert held is not None
+            waited = model._no_improvement_count
             model._update_no_improvement_count(True, held.X, held.y, held.sample_weight)
+            score = model.validation_scores_[-1]
+            if math.isnan(score) and math.isfinite(model.loss_):
+                model._no_improvement_count = waited + 1  # scikit-learn takes NaN for progress
+                if not self._met_nan:
+                    patience = int(min(model.n_iter_no_change, model.max_iter))
+                    warn_of_nan("the validation score", float(score), self.epoch, patience)
+                    self._met_nan = True
             return
         if held is not None:
             score = model._score(held.X, held.y, sample_weight=held.sample_weight)

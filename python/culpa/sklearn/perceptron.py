@@ -23,7 +23,7 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from culpa import aliases, data
+from culpa import aliases, data, rounding
 from culpa.callbacks import Callback
 from culpa.layers import ACTIVATIONS, Activation, Dropout
 from culpa.optimizers import OPTIMIZERS, Optimizer, as_optimizer
@@ -211,10 +211,12 @@ class Perceptron(Answers, CallbackSupportMixin):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels in classification, real numbers in regression.
         sample_weight : array-like of shape (n_samples,), default=None
-            Sample weights.
+            Sample weights. The loss of a batch is the weighted mean of its samples' losses, so that
+            they count within a batch alone: at ``batch_size=1`` they do nothing.
         X_val, y_val, sample_weight_val : array-like, default=None
-            Validation data, scored after each epoch. Early stopping uses them in place of a part
-            of X. Only for ``solver='sgd'`` and ``'adam'``.
+            Validation data, scored after each epoch, by these weights and without class weights.
+            Early stopping uses them in place of a part of X. Only for ``solver='sgd'`` and
+            ``'adam'``.
 
         Returns
         -------
@@ -240,7 +242,7 @@ class Perceptron(Answers, CallbackSupportMixin):
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
-        with own_threads(self.n_threads):
+        with own_threads(self.n_threads), rounding.once():
             return super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
 
     def _initialize(self, y: Array, layer_units: Sequence[int], dtype: Any) -> None:
@@ -274,16 +276,19 @@ class Perceptron(Answers, CallbackSupportMixin):
     ) -> None:
         if any(self._dropout()) and "_dropout_seed" not in self.__dict__:
             self._dropout_seed = int(self._random_state.randint(2**31 - 1))
-        weights = self._weighed_by_class(y, sample_weight, incremental)
-        Fit(self, X, y, weights, incremental).run()
+        Fit(self, X, y, sample_weight, incremental).run()
 
     def _weighs_classes(self) -> bool:
         return self.__dict__.get("class_weight") is not None
 
     def _weighed_by_class(
-        self, y: Array, sample_weight: Array | None, incremental: bool
+        self,
+        y: Array,
+        sample_weight: Array | None,
+        incremental: bool,
+        rows: NDArray[np.int64] | None = None,
     ) -> Array | None:
-        """Return the sample weights, times those of the classes where there are any."""
+        """Return the sample weights, times those of the classes in these rows (None: in all)."""
         if sample_weight is not None and sample_weight.min() < 0:
             raise ValueError(
                 f"sample_weight: expected numbers of at least 0, got {sample_weight.min()}"
@@ -296,8 +301,9 @@ class Perceptron(Answers, CallbackSupportMixin):
                 "class_weight: expected weights per class with partial_fit, got 'balanced'; use "
                 "sklearn.utils.compute_class_weight on all of y and pass a dict"
             )
-        weights: Array = compute_sample_weight(class_weight, self._decoded(y))
-        data.check_trained({"sample_weight": sample_weight, "class_weight": weights})
+        known = rows if isinstance(class_weight, str) else None  # labels held out stay unknown
+        weights: Array = compute_sample_weight(class_weight, self._decoded(y), indices=known)
+        data.check_trained({"sample_weight": sample_weight, "class_weight": weights}, rows)
         return weights if sample_weight is None else weights * sample_weight
 
     def _paced(self, incremental: bool) -> Pace:
@@ -441,7 +447,11 @@ class Perceptron(Answers, CallbackSupportMixin):
         if check_input and not self._is_valid(X):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         with own_threads(self.n_threads):
-            outputs = self._network().outputs(X)
+            network, rows = self._network(), as_rows(X)
+            if check_input and len(rows) >= rounding.LEAST_GUESSES:
+                names = self.__dict__.get("feature_names_in_")
+                rounding.warn("X", rounding.drowned(rows, network.shape.dtype), names)
+            outputs = network.outputs(rows)
         # Float64 rows give float64 guesses, as those of matrix products, by float32 weights too.
         outputs = outputs.astype(np.result_type(X.dtype, outputs.dtype), copy=False)
         OUTPUT_ACTIVATIONS[self.out_activation_](outputs)
