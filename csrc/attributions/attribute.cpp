@@ -148,7 +148,8 @@ std::size_t walk_baselines(const Model<T> &model, const AttributeJob &job, Range
 template <class T>
 AttributeResult attribute_block(const Model<T> &model, const AttributeJob &job, Range rows,
                                 const T *first_weights, const Portion &portion,
-                                AttributeSpace<T> &space, const AttributeOut<T> &out, const Crew &crew) {
+                                AttributeSpace<T> &space, const AttributeOut<T> &out,
+                                const Crew &crew) {
   const std::size_t count = rows.end - rows.begin;
   Workspace<T> &path = space.path;
   AttributeResult bad;

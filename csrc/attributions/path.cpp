@@ -95,7 +95,8 @@ void add_conductance(const Model<T> &model, const double *weights, std::size_t s
 
 template <class T>
 void walk_paths(const Model<T> &model, const Points &points, AttributeSpace<T> &space,
-                std::size_t tile, std::size_t count, const std::int64_t *targets, const Crew &crew) {
+                std::size_t tile, std::size_t count, const std::int64_t *targets,
+                const Crew &crew) {
   const auto panel = active<T>().panel;
   const Matrix<T> z = space.path.hidden[1], delta = space.path.delta[0];
   const std::size_t pairs = tile * count, n = pairs * panel;
