@@ -14,8 +14,9 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals and forks are POSIX")
 PROGRAM = Path(__file__).with_name("programs") / "handle_signals.py"
+SANITIZED = "CULPA_SANITIZED" in os.environ  # all takes ten times as long: a few of each
 TRAINING = ["fit", "fit many"]
-READING = ["predict", "evaluate", "blame", "attribute", "influence"]
+READING = ["blame"] if SANITIZED else ["predict", "evaluate", "blame", "attribute", "influence"]
 
 
 def handled(call: str, action: str, tmp_path: Path, threads: int = 2) -> Any:
@@ -24,7 +25,7 @@ def handled(call: str, action: str, tmp_path: Path, threads: int = 2) -> Any:
         [sys.executable, str(PROGRAM), call, action, str(threads)],
         capture_output=True,
         text=True,
-        timeout=120,  # it hung for ever
+        timeout=400 if SANITIZED else 120,  # it hung for ever
         env={**os.environ, "SAVE_IN": str(tmp_path)},
     )
     assert ran.returncode == 0, ran.stderr
@@ -34,7 +35,7 @@ def handled(call: str, action: str, tmp_path: Path, threads: int = 2) -> Any:
     return answer
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [2] if SANITIZED else [1, 2])
 @pytest.mark.parametrize("call", [*TRAINING, *READING])
 def test_a_handler_reads_the_last_finished_step(call: str, threads: int, tmp_path: Path) -> None:
     answer = handled(call, "read", tmp_path, threads)
@@ -42,7 +43,7 @@ def test_a_handler_reads_the_last_finished_step(call: str, threads: int, tmp_pat
     assert answer["same"]
 
 
-@pytest.mark.parametrize("call", [*TRAINING, "predict", "evaluate", "blame", "attribute"])
+@pytest.mark.parametrize("call", [*TRAINING, *(call for call in READING if call != "influence")])
 def test_a_handler_that_writes_gets_an_error_and_the_call_goes_on(
     call: str, tmp_path: Path
 ) -> None:
@@ -55,6 +56,7 @@ def test_a_handler_that_writes_gets_an_error_and_the_call_goes_on(
         assert all(inside in error for error in answer["errors"])
 
 
+@pytest.mark.skipif(SANITIZED, reason="takes long under the sanitizers")
 def test_influence_is_that_of_the_weights_it_began_with(tmp_path: Path) -> None:
     assert handled("influence", "write", tmp_path)["same"]  # it works on a copy
 
@@ -64,7 +66,7 @@ def test_a_handler_trains_another_model(call: str, tmp_path: Path) -> None:
     assert handled(call, "train another", tmp_path)["same"]
 
 
-@pytest.mark.parametrize("call", [*TRAINING, "predict", "blame", "influence"])
+@pytest.mark.parametrize("call", [*TRAINING, *READING[::2]])
 @pytest.mark.parametrize("action", ["fork and exit", "fork and go on"])
 def test_a_handler_that_forks_does_no_harm(call: str, action: str, tmp_path: Path) -> None:
     answer = handled(call, action, tmp_path)

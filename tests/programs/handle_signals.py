@@ -15,9 +15,9 @@ import culpa
 
 call, action, threads = sys.argv[1:]
 culpa.set_num_threads(int(threads))
-small = bool(os.environ.get("CULPA_SANITIZED"))  # the sanitizers take ten times as long
+small = bool(os.environ.get("CULPA_SANITIZED"))  # the sanitizers take longer
 rng = np.random.default_rng(0)
-BATCH, STEPS = (1024 if small else 4096), 3
+BATCH, STEPS = (2048 if small else 4096), 3
 X = rng.integers(-8, 8, (BATCH * STEPS, 64)).astype(np.float32) / 8
 y = np.arange(len(X)) % 10
 TRAINS = call.startswith("fit")
