@@ -96,7 +96,8 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
       if (!crew.going() && crew.index == 0)
         stop = true;
       crew.wait();
-      const bool ends = stop;
+      if (stop) // nothing of this block is worth anything
+        break;
       if (crew.index == 0)
         add_up(examples, space, block.positions, sums);
       if (out.gradient && sparse) {
@@ -110,8 +111,6 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
                        place_in_flat(network, space.units[u]), begin > 0);
       }
       crew.wait();
-      if (ends)
-        break;
     }
     if (out.gradient) {
       const Range mine = crew.share({0, network.parameters});

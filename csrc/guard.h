@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -9,7 +10,15 @@
 #include <shared_mutex>
 #include <vector>
 
+#include "interrupt.h"
+
 namespace culpa {
+
+// A signal handler raised while a call waited for a guard. Python knows the rest.
+struct Interrupted {};
+
+// A number of this thread's own, through a fork too. (An address or a handle may be used again.)
+std::uint64_t this_thread();
 
 // Many readers share it, a writer holds it alone. A writer that waits goes before readers that come
 // later, and a fork leaves it free in the child. Locked through Hold.
@@ -19,17 +28,20 @@ public:
 
 private:
   friend class Hold;
-  void lock();
+  // Each waits for so long at the most, or not at all. A writer that was in vain keeps the gate,
+  // unless it leaves.
+  bool try_lock(std::chrono::milliseconds patience);
+  void leave();
   void unlock();
-  void lock_shared();
-  bool try_lock_shared(); // false also where one would only have to wait for the gate
+  bool try_lock_shared(std::chrono::milliseconds patience);
   void unlock_shared() { readers_.unlock_shared(); }
   void renew_after_fork();
 
-  std::mutex gate_;
-  std::shared_mutex readers_;
-  std::atomic<const void *> writer_{nullptr}; // the thread that holds it alone
-  std::atomic<std::uint32_t> forks_;          // that it has seen
+  std::timed_mutex gate_; // readers wait behind it for a writer
+  std::shared_timed_mutex readers_;
+  std::atomic<std::uint64_t> gatekeeper_{0}; // the writer that holds the gate, and may wait still
+  std::atomic<std::uint64_t> writer_{0};     // the thread that holds it alone
+  std::atomic<std::uint32_t> forks_;         // that it has seen
 };
 
 enum class Access { read, write };
@@ -41,8 +53,9 @@ enum class Access { read, write };
 // waiting; it gets a std::runtime_error where it would write, for it would wait for itself.
 class Hold {
 public:
-  Hold(Guard &guard, Access access);
-  Hold(Guard &guard, std::try_to_lock_t); // to read
+  // Waits, while signal handlers run; throws Interrupted where one raises.
+  Hold(Guard &guard, Access access, Interrupt interrupt);
+  Hold(Guard &guard, Access access, std::try_to_lock_t);
   ~Hold();
   Hold(const Hold &) = delete;
   Hold &operator=(const Hold &) = delete;
@@ -50,8 +63,8 @@ public:
 
 private:
   enum class State { none, reads, writes, nested };
-  bool held_already() const;
-  void note(State state);
+  bool held_already(Access access);
+  bool lock(Access access, std::chrono::milliseconds patience);
 
   Guard &guard_;
   State state_ = State::none;
@@ -59,7 +72,7 @@ private:
   Hold *outer_ = nullptr;
 };
 
-// Several at once, in one order, so that two calls never wait for each other.
-std::deque<Hold> hold_all(std::vector<Guard *> guards, Access access);
+// Several at once. None is held while the call waits for another, whose holder may wait for it.
+std::deque<Hold> hold_all(const std::vector<Guard *> &guards, Access access, Interrupt interrupt);
 
 } // namespace culpa

@@ -1,8 +1,8 @@
 // Several models on the same data. Where a step of all of them is short, each is on one thread for
 // some steps at a time, and the call is back before a signal could want attention. Where it is
 // long, every step is in two halves: the gradients of all models, which a signal may stop, and then
-// all updates. So all models do the same number of steps, however the call ends, and a signal
-// handler finds each of them after the same step.
+// all updates. So all models do the same number of steps (a shorter job fewer), however the call
+// ends, and a signal handler finds each of them after the same step.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -22,6 +22,8 @@ double since(Clock::time_point begin) {
 
 // Operations that a thread does in some 50 ms.
 constexpr double short_walk = 2e9;
+// The step of a model whose job has ended.
+constexpr std::size_t none = ~std::size_t{0};
 // A model with longer steps gets all threads: then none waits for one that is long at work.
 constexpr double wide_step = 1e8;
 
@@ -39,7 +41,7 @@ public:
       plans_.push_back(flops > wide_step ? make_plan(models[i]->network, rows, Walk::train, threads,
                                                      &jobs[i].examples.x)
                                          : Plan{});
-      length_ = i ? std::min(length_, jobs[i].steps) : jobs[i].steps;
+      length_ = std::max(length_, jobs[i].steps);
     }
     halves_ = total > short_walk * static_cast<double>(crowd_) || most > 2 * short_walk;
     for (std::size_t i = 0; i < models.size(); ++i) {
@@ -70,7 +72,8 @@ private:
     run(crowd_, [&](const Crew &crew) {
       while (!over) {
         for (std::size_t i = 0; (i = next.fetch_add(1)) < all_.size();)
-          for (std::size_t s = round.begin; s < round.end && train_step(all_[i], s); ++s) {
+          for (std::size_t s = round.begin;
+               s < std::min(round.end, jobs_[i].steps) && train_step(all_[i], s); ++s) {
           }
         crew.wait();
         if (crew.index == 0) {
@@ -103,11 +106,14 @@ private:
   void train_in_halves() {
     const double seconds = jobs_.front().seconds;
     const auto began = Clock::now();
+    Step<T> ended{};
+    ended.index = none;
+    std::vector<Step<T>> now;
+    now.reserve(all_.size()); // memory cannot run out between steps
     for (std::size_t s = 0; s < length_; ++s) {
-      std::vector<Step<T>> now;
-      now.reserve(all_.size());
-      for (const Steps<T> &steps : all_)
-        now.push_back(steps.at(s));
+      now.clear();
+      for (std::size_t i = 0; i < all_.size(); ++i)
+        now.push_back(s < jobs_[i].steps ? all_[i].at(s) : ended);
       each(now, [](Steps<T> &steps, Step<T> &step, const Crew &crew, Schedule schedule) {
         steps.walk(step, crew, schedule, steps.own_units(crew));
       });
@@ -120,7 +126,7 @@ private:
         steps.settle(step, crew, steps.own_units(crew));
       });
       for (std::size_t i = 0; i < all_.size(); ++i)
-        if (all_[i].shared.good()) {
+        if (now[i].index != none && all_[i].shared.good()) {
           all_[i].count(now[i]);
           all_[i].write(now[i]);
         }
@@ -138,7 +144,10 @@ private:
           crew.poll = &poll_;
           crew.asks = crew.index == 0;
           Step<T> own = now[i];
-          f(all_[i], crew.asks ? now[i] : own, crew, plans_[i].schedule);
+          f(all_[i], own, crew, plans_[i].schedule);
+          crew.wait(); // until all have copied it
+          if (crew.asks)
+            now[i] = own; // with the sums
         });
     std::atomic<std::size_t> next{0};
     run(crowd_, [&](const Crew &crew) {

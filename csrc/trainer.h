@@ -76,8 +76,9 @@ template <class T>
 TrainResult train(Model<T> &model, const TrainJob &job, std::size_t threads, Interrupt interrupt);
 
 // Several models side by side on the team's threads, with the same bits as one by one. All do the
-// same number of steps: as many as the shortest job has, fewer where time is up (the first job's
-// `seconds` are for all) or something stops one of them. results[i] belongs to models[i].
+// same number of steps, but for those whose jobs are shorter, until the longest job is done, time
+// is up (the first job's `seconds` are for all) or something stops one of them. results[i] belongs
+// to models[i].
 template <class T>
 void train_side_by_side(const std::vector<Model<T> *> &models, const std::vector<TrainJob> &jobs,
                         std::vector<TrainResult> &results, std::size_t threads,

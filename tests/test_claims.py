@@ -1,6 +1,8 @@
 """No KeyboardInterrupt, wherever it comes, leaves a model locked; copies beside a fit are whole."""
 
 import os
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -191,3 +193,151 @@ def test_other_threads_run_while_numbers_are_drawn(name: str) -> None:
     over = True
     thread.join()
     assert after > before + 10
+
+
+def test_a_fit_that_is_refused_leaves_history_and_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make()
+    model.fit(X, y, **OPTIONS)
+    before, history, optimizer = model._built().state(), model.history, model.optimizer
+
+    class Refuses:
+        """The model's core, but for memory that runs out in the first step."""
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "train":
+                raise MemoryError
+            return getattr(model._core, name)
+
+    prepare = culpa.training.Training.__init__
+
+    def without_memory(self: Any, *args: Any, **options: Any) -> None:
+        prepare(self, *args, **options)
+        self.core = Refuses()
+
+    monkeypatch.setattr(culpa.training.Training, "__init__", without_memory)
+    with pytest.raises(MemoryError):
+        model.fit(X, y, optimizer=culpa.SGD(0.1), **OPTIONS)
+    monkeypatch.undo()
+    assert model.history is history
+    assert model.optimizer == optimizer
+    for one, other in zip(before, model._built().state(), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_only_what_began_ends() -> None:
+    log = []
+
+    class Fails(culpa.Callback):
+        def on_fit_begin(self, training: Any) -> None:
+            log.append("begin")
+            raise ZeroDivisionError
+
+        def on_fit_end(self, training: Any) -> None:
+            log.append("end")
+
+    with pytest.raises(ZeroDivisionError):
+        culpa.fit_many([make(), make()], X, y, callbacks=Fails())
+    assert log == ["begin", "end"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="signals are POSIX")
+def test_a_handler_waits_for_no_call_that_waits_for_it() -> None:
+    """Models of a fit_many in another thread, one of which this thread is guessing with."""
+    models = [
+        culpa.Sequential([culpa.Dense(400, "relu"), culpa.Dense(2)], "cross_entropy", input_size=3)
+        for _ in range(4)
+    ]
+    big = np.tile(X, (4000, 1))
+    handled = []
+
+    def handle(number: int, frame: object) -> None:
+        handled.append([model.predict(X[:1]) for model in models])
+
+    over = threading.Event()
+
+    def train() -> None:
+        while not over.is_set():
+            culpa.fit_many(models, X, y, epochs=5)
+
+    thread = threading.Thread(target=train)
+    before = signal.signal(signal.SIGALRM, handle)
+    thread.start()
+    signal.setitimer(signal.ITIMER_REAL, 0.06, 0.06)
+    try:
+        for _ in range(6):
+            for model in models:
+                model.predict(big)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        over.set()
+        thread.join()
+    assert handled
+
+
+def test_other_threads_of_a_forked_child_may_train() -> None:
+    """A new thread of the child may get the place in memory of one that trained in the parent."""
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork on this system")
+    program = """
+import os, sys, threading
+import numpy as np, culpa
+X, y = np.ones((2000, 64)), np.arange(2000) % 2
+model = culpa.Sequential([culpa.Dense(64), culpa.Dense(2)], "cross_entropy", input_size=64)
+begun = threading.Event()
+options = {"epochs": 10**6, "verbose": False, "callbacks": lambda training: begun.set()}
+threading.Thread(target=lambda: model.fit(X, y, **options), daemon=True).start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    failed = []
+    def work():
+        try:
+            model.load_state_dict(model.state_dict())
+            model.fit(X[:9], y[:9], epochs=1, verbose=False)
+        except BaseException as error:
+            failed.append(error)
+    for _ in range(3):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    work()
+    os._exit(len(failed))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    ran = subprocess.run([sys.executable, "-c", program], timeout=200)
+    assert ran.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="signals are POSIX")
+def test_a_call_that_waits_for_a_model_listens_to_signals() -> None:
+    layers = [culpa.Dense(1024, "relu"), culpa.Dense(1024, "relu"), culpa.Dense(2)]
+    model = culpa.Sequential(layers, "cross_entropy", input_size=3)
+    big = np.tile(X, (1000, 1))
+    over = threading.Event()
+
+    def train() -> None:  # one step that takes long
+        model.fit(big, np.tile(y, 1000), epochs=1, batch_size=len(big), verbose=False)
+        over.set()
+
+    def handle(number: int, frame: object) -> None:
+        raise ZeroDivisionError
+
+    def ask() -> None:
+        while not over.is_set():
+            model.predict(X[:1])  # waits for the step
+
+    thread = threading.Thread(target=train)
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        thread.start()
+        threading.Event().wait(0.2)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(ZeroDivisionError):
+            ask()
+        assert not over.is_set()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        thread.join()
+    assert model.predict(X[:1]).shape == (1,)

@@ -241,9 +241,32 @@ def test_a_column_with_a_name_is_named(kind: str) -> None:
     library = pytest.importorskip(kind, reason=f"{kind} is not installed")
     frame = library.DataFrame({"age": X[:, 0], "seen at": TIMES[:, 1]})
     model = culpa.Sequential([Dense(1)], "mse")
-    for call in (lambda: model.fit(frame, X[:, 1], epochs=1), lambda: model.predict(frame)):
+    fresh = culpa.Sequential([Dense(1)], "mse", input_size=2)
+    for call in (lambda: model.fit(frame, X[:, 1], epochs=1), lambda: fresh.predict(frame)):
         with pytest.warns(RoundingWarning, match=r"^X: column 1 \('seen at'\) varies"):
             call()
+
+
+def test_what_a_fit_saw_is_not_said_again() -> None:
+    """A batch of ten minutes, by a model of ten years: its differences are noise by design."""
+    years = np.c_[X[:, 0], 1.7e9 + np.linspace(-1.5e8, 1.5e8, N)]
+    model = culpa.Sequential([Dense(1)], "mse")
+    model.fit(years, X[:, 0], epochs=1, validation_data=(TIMES, X[:, 0]), verbose=False)
+    for asked in (model, model.copy()):
+        asked.predict(TIMES)
+        asked.evaluate(TIMES, X[:, 0])
+        asked.attribute(TIMES, background=TIMES[:5])
+    with pytest.warns(RoundingWarning, match=r"^X: column 1"):
+        model.fit(TIMES, X[:, 0], epochs=1, verbose=False)
+
+
+@pytest.mark.parametrize("rows", [100, 10_000])  # blocks
+def test_el2n_says_it_once(rows: int) -> None:
+    x = np.c_[1.7e9 + np.arange(rows) % 90, np.arange(rows) % 7]
+    model = culpa.Sequential([Dense(2)], "cross_entropy", input_size=2, input_scale=1e-9)
+    with pytest.warns(RoundingWarning) as said:
+        culpa.el2n(model, x, np.arange(rows) % 2)
+    assert len(said) == 1
 
 
 def test_a_warning_that_is_an_error_loses_nothing() -> None:

@@ -169,7 +169,7 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
               std::vector<Guard *> guards;
               for (const M *model : models)
                 guards.push_back(&model->guard);
-              const auto holds = hold_all(std::move(guards), Access::read);
+              const auto holds = hold_all(guards, Access::read, on_signals);
               return influence(job, out, num_threads(), on_signals);
             });
             answer["train_row"] = give_row(result.train_row);

@@ -156,10 +156,10 @@ inline constexpr std::size_t brief_work = 500000;
 // each other for every row get a fifth to a half less done than one alone.
 struct Reading {
   Reading(Guard &guard, bool brief) {
-    if (brief && hold.emplace(guard, std::try_to_lock))
+    if (brief && hold.emplace(guard, Access::read, std::try_to_lock))
       return;
     release.emplace(); // the thread that holds the guard may want the GIL
-    hold.emplace(guard, Access::read);
+    hold.emplace(guard, Access::read, on_signals);
   }
   std::optional<WithoutGil> release; // outlives the hold
   std::optional<Hold> hold;

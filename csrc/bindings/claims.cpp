@@ -13,13 +13,13 @@ namespace {
 
 // Read and written with the latch held (there may be no GIL).
 struct Claim {
-  unsigned long owner = 0; // a thread; 0: free
+  std::uint64_t owner = 0; // a thread; 0: free
   bool trains = false;     // not just loads
   bool lent = false;       // a callback of that training runs, and may load
   std::uint32_t forks = fork_count();
 
   // A child's claims are free, but for those of the thread that forked.
-  void renew_after_fork(unsigned long me) {
+  void renew_after_fork(std::uint64_t me) {
     if (forks != fork_count() && owner != me)
       owner = 0, trains = lent = false;
     forks = fork_count();
@@ -32,7 +32,7 @@ public:
       : claims_(std::move(claims)), what_(std::move(what)), trains_(trains) {}
 
   void enter() {
-    const unsigned long me = PyThread_get_thread_ident();
+    const std::uint64_t me = this_thread();
     before_.reserve(claims_.size());
     bool free = before_.empty();
     {

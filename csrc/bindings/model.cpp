@@ -119,7 +119,7 @@ template <class T> State<T> state(const Model<T> &model) {
   std::uint64_t updates = 0, steps = 0;
   {
     const WithoutGil release; // a writer may hold the guard
-    const Hold hold(model.guard, Access::read);
+    const Hold hold(model.guard, Access::read, on_signals);
     const auto copy = [](const Buffer<T> &from) {
       return std::vector<T>(from.data(), from.data() + from.size());
     };
@@ -154,7 +154,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             T *to = copy.mutable_data();
             {
               const WithoutGil release; // a writer may hold the guard
-              const Hold hold(model.guard, Access::read);
+              const Hold hold(model.guard, Access::read, on_signals);
               std::copy_n(model.parameters.values.data(), model.network.parameters, to);
             }
             return copy;
@@ -192,7 +192,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           [](M &model, const py::array &values) {
             const T *from = vector<T>(values, "values", model.network.parameters);
             const WithoutGil release; // readers may hold the guard
-            const Hold hold(model.guard, Access::write);
+            const Hold hold(model.guard, Access::write, on_signals);
             std::copy_n(from, model.network.parameters, model.parameters.values.data());
             model.parameters.repack_all(model.network);
           },
@@ -204,7 +204,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "set_optimizer",
           [](M &model, const Optimizer &optimizer) {
             const WithoutGil release;
-            const Hold hold(model.guard, Access::write);
+            const Hold hold(model.guard, Access::write, on_signals);
             set_optimizer(model, optimizer);
           },
           "optimizer"_a, "Sets the optimizer, with fresh moments.")
@@ -224,7 +224,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             const T *one = vector<T>(first, "first", model.moments.first.size());
             const T *two = vector<T>(second, "second", model.moments.second.size());
             const WithoutGil release;
-            const Hold hold(model.guard, Access::write);
+            const Hold hold(model.guard, Access::write, on_signals);
             std::copy_n(one, model.moments.first.size(), model.moments.first.data());
             std::copy_n(two, model.moments.second.size(), model.moments.second.data());
             model.moments.steps = steps;
@@ -238,7 +238,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           },
           [](M &model, std::uint64_t steps) {
             const WithoutGil release;
-            const Hold hold(model.guard, Access::write);
+            const Hold hold(model.guard, Access::write, on_signals);
             model.steps = steps;
           },
           "Batches trained on: the counter of dropout's random numbers.")
@@ -250,7 +250,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             {
               // The arrays are checked and alive; nothing below touches Python but the poll.
               const WithoutGil release;
-              const Hold hold(model.guard, Access::write);
+              const Hold hold(model.guard, Access::write, on_signals);
               result = train(model, job, num_threads(), on_signals);
             }
             return give(result);
@@ -261,7 +261,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           [](M &model, const py::array &gradient, double learning_rate, double weight_sum) {
             const T *g = vector<T>(gradient, "gradient", model.network.parameters);
             const WithoutGil release;
-            const Hold hold(model.guard, Access::write);
+            const Hold hold(model.guard, Access::write, on_signals);
             apply(model, g, learning_rate, weight_sum, num_threads());
           },
           "gradient"_a, "learning_rate"_a, "weight_sum"_a = 1.0,
@@ -288,7 +288,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           std::vector<Guard *> guards;
           for (const M *model : models)
             guards.push_back(&model->guard);
-          const auto holds = hold_all(std::move(guards), Access::write);
+          const auto holds = hold_all(guards, Access::write, on_signals);
           train_side_by_side(models, jobs, results, num_threads(), on_signals);
         }
         py::typing::List<Given> answer;

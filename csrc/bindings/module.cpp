@@ -17,6 +17,12 @@ PYBIND11_MODULE(_core_in_the_main_interpreter, m, pybind11::mod_gil_not_used()) 
   } catch (const std::runtime_error &error) {
     throw pybind11::import_error(error.what());
   }
+  py::register_local_exception_translator([](std::exception_ptr raised) {
+    try {
+      std::rethrow_exception(raised);
+    } catch (const Interrupted &) { // Python's error is set
+    }
+  });
   watch_forks();
   bind_claims(m);
   bind_descriptions(m);

@@ -69,7 +69,7 @@ void bind_random(py::module_ &m) {
           throw py::value_error("rate: expected a probability above 0");
         std::vector<std::int64_t> order, offsets;
         const double log_rest = std::log1p(-rate);
-        const auto draw_batch = [&](std::size_t step) {
+        const auto draw_batch = [&](std::size_t step, Poll &poll) {
           Sequence sequence(seed, Purpose::sample, 0, 0, first_step + step);
           // The examples left out before the next that is in: geometric, floor(log(u) / log(1 -
           // q)).
@@ -77,6 +77,8 @@ void bind_random(py::module_ &m) {
             const double skip =
                 rate < 1 ? std::floor(std::log(1 - sequence.uniform()) / log_rest) : 0;
             if (!(skip < static_cast<double>(n - i)))
+              break;
+            if (order.size() % 65536 == 0 && !poll.going(true))
               break;
             i += static_cast<std::size_t>(skip);
             order.push_back(static_cast<std::int64_t>(i));
@@ -87,9 +89,9 @@ void bind_random(py::module_ &m) {
           order.clear();
           offsets.assign(1, 0);
           const WithoutGil release;
-          Signals signals(on_signals);
-          for (std::size_t step = 0; step < steps && !signals(); ++step)
-            draw_batch(step);
+          Poll poll(on_signals);
+          for (std::size_t step = 0; step < steps && poll.going(true); ++step)
+            draw_batch(step, poll);
         });
         return py::make_tuple(give_array(order), give_array(offsets));
       },

@@ -22,7 +22,7 @@ def grid(noise: float, rate: float) -> float:
     A coarse grid is quick and errs upwards: the curve of delta over e^epsilon is convex, and a
     mechanism whose curve is its chords on a grid dominates it (Doroshenko et al. 2022, "Connect the
     dots"). Grids are dp-accounting's own, doubled, so that each lies in the next finer one and the
-    result is never below dp-accounting's; it is finer only where that one is too coarse for a step.
+    result is not below dp-accounting's but where that one's grid is too coarse for a step.
     """
     # The standard deviation of a step's privacy loss, from above: of small ones and of great ones.
     small = rate * math.sqrt(math.expm1(min(noise**-2, 700.0)))

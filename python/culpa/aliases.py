@@ -158,8 +158,8 @@ _TABLE: dict[str, dict[str, str]] = {
         "trapezoid": "riemann",
     },
     "dtype": {
-        "double float fp64 f8 torchfloat64": "float64",
-        "single fp32 f4 torchfloat32": "float32",
+        "double float fp64 f8": "float64",
+        "single fp32 f4": "float32",
         "float16 half fp16 bfloat16 bf16 f2": "use 'float32'; data may well be float16",
     },
     "want": {
@@ -280,4 +280,6 @@ def mend(argument: str, value: Any, valid: Collection[str]) -> str:
     if answer in valid:
         return f"it is called {answer!r} here"
     # Some answers are names that are not valid everywhere, such as val_loss without such data.
+    if answer.isidentifier():
+        answer = _ANSWERS[argument].get(plain(answer), "")
     return "" if answer.isidentifier() else answer

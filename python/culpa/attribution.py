@@ -124,7 +124,8 @@ def compute(
         model.feature_names, X, baseline=baseline, background=background, noise=noise
     )
     x = data.check_dense(X, model.input_size, model.dtype, "attribute")
-    rounding.warn("X", rounding.drowned(x, model.dtype), columns.column_names(X))
+    if not model._saw_inputs:
+        rounding.warn("X", rounding.drowned(x, model.dtype), columns.column_names(X))
     options: dict[str, Any] = {"targets": _check_target(model, target, len(x))}
     options.update(_check_compared(model, method, baseline, background, x))
     kind = METHODS[method][0]
@@ -211,7 +212,8 @@ def _check_compared(
                 "relative to one baseline, or the mean over a set"
             )
         rows = data.check_dense(background, x.shape[1], model.dtype, "attribute", "background")
-        rounding.warn("background", rounding.drowned(rows, model.dtype))
+        if not model._saw_inputs:
+            rounding.warn("background", rounding.drowned(rows, model.dtype))
         return {"background": rows}
     if "baseline" not in taken:
         raise ValueError(

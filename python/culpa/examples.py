@@ -36,6 +36,7 @@ class Examples:
         *,
         feature_names: list[str] | None = None,
         whole: bool = True,
+        trains: bool = False,
     ) -> None:
         names = [f"{name}{suffix}" for name in ("X", "y", "sample_weight")]
         columns.check(model.feature_names, X, names[0])
@@ -52,7 +53,9 @@ class Examples:
         self.exact: NDArray[np.float64] | None = None
         if whole:
             feature_names = feature_names or columns.column_names(X)
-            rounding.warn(names[0], rounding.drowned(self.x, model.dtype), feature_names)
+            # What is fine in training, or was said there, is fine here.
+            if trains or not (model._saw_inputs or "validation" in suffix):
+                rounding.warn(names[0], rounding.drowned(self.x, model.dtype), feature_names)
             values = self.targets.values
             if self.metric == "r2" and values is not None:
                 lost = rounding.drowned(values, model.dtype)

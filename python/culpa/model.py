@@ -128,6 +128,7 @@ class Sequential:
             else:
                 self.layers.append(layer)
         self._epochs = 0  # seen in all fits: what shuffles and decays count by
+        self._saw_inputs = False  # a fit has, and has said what rounding does to them
         self._claim = _core.Claim()  # of the thread that trains it, or loads weights
         self._core: _core.Model32 | _core.Model64 | None = None
         self._input_size: int | None = None
@@ -437,7 +438,7 @@ class Sequential:
         core = self._built()
         columns.check(self._feature_names, X)
         x = data.check_x(X, self._input_size, self.dtype, finite=False)
-        if len(x) >= rounding.LEAST_GUESSES:
+        if not self._saw_inputs and len(x) >= rounding.LEAST_GUESSES:
             rounding.warn("X", rounding.drowned(x, self.dtype), columns.column_names(X))
         answer, row = core.predict(data.in_core(x), classes)
         if row >= 0:
@@ -864,6 +865,7 @@ class Sequential:
             "optimizer": self.optimizer,
             "history": self.history,
             "epochs": self._epochs,
+            "saw_inputs": self._saw_inputs,
         }
         if self._core is not None:
             parameters, first, second, updates, steps = self._core.state()
@@ -885,6 +887,7 @@ class Sequential:
         ]
         self.optimizer, self.history = state["optimizer"], state["history"]
         self._epochs = state["epochs"]
+        self._saw_inputs = state.get("saw_inputs", False)
         if "parameters" in state:
             self._input_size = state["config"]["input_size"]
             assert self._input_size is not None

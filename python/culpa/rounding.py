@@ -39,7 +39,9 @@ class RoundingWarning(UserWarning):
     since 1970 over an hour or a day, a price index around 1e8. Columns that float32 holds exactly
     (integers up to 2^24, whatever is float32 already) and constants are none of them. Each call
     that reads the data warns, a whole ``fit``, ``fit_many`` or ``find_label_errors`` too, at most
-    once of X and once of y. Guesses about fewer than 16 rows are not looked at.
+    once of X and once of y. What a model that was fitted is asked about later, and validation data,
+    are not looked at for X: differences that were too small to train on are noise by design. Nor
+    are guesses about fewer than 16 rows.
 
     Where it is y, losses and r2 would measure the rounding: ``evaluate``, ``blame(...).losses`` and
     the history, training and validation, are computed in float64 from the guesses and from y as it

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks
+from culpa import _checks, data
 from culpa.examples import Examples
 from culpa.losses import probabilities
 
@@ -140,7 +140,7 @@ def _mean(
 
 
 def _error_norms(model: Sequential, X: Any, y: Any) -> Scores:
-    model._built()
+    core = model._built()
     examples = Examples(model, X, y, None)
     labels, values = examples.targets.labels, examples.targets.values
     norms = np.empty(len(examples.x))
@@ -148,7 +148,10 @@ def _error_norms(model: Sequential, X: Any, y: Any) -> Scores:
         rows = slice(at, at + BLOCK)
         x: Any = examples.x[rows]
         # From float64 logits: in float32, 1 - p of a guess that is nearly right is lost.
-        error = probabilities(model.loss, model.predict_logits(x).astype(np.float64))
+        logits, row = core.predict(data.in_core(x))
+        if row >= 0:
+            examples.raise_not_finite(at + row)
+        error = probabilities(model.loss, logits.astype(np.float64))
         if labels is not None:
             error[np.arange(len(error)), labels[rows]] -= 1.0
         else:

@@ -24,7 +24,7 @@ SCALE_TARGETS = (
 
 
 class TargetSize(NamedTuple):
-    """The target whose size lies furthest from what networks learn well."""
+    """The target whose values are the largest."""
 
     rms: float
     """Its root mean square."""

@@ -11,6 +11,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from culpa.progress import Reporter, make_reporter
 from culpa.schedules import Constant, Schedule, as_schedule, checked_factors
 
 if TYPE_CHECKING:
-    from culpa.model import Sequential
+    from culpa.model import Sequential, Snapshot
 
 __all__ = ["DivergedError", "Training", "run", "run_side_by_side"]
 
@@ -113,7 +114,9 @@ class Training:
         self.built_here = model.input_size is None
         if self.built_here:
             model._build(x.shape[1])
-        self.examples = Examples(model, x, y, sample_weight, feature_names=self.feature_names)
+        self.examples = Examples(
+            model, x, y, sample_weight, feature_names=self.feature_names, trains=True
+        )
         self.rows, held_out = _split_rows(model, len(x), rows, split, validation_data)
         if privacy is not None and rows is not None:
             check_examples(rows)
@@ -161,6 +164,7 @@ class Training:
             self._validation_core = held.core(score_scale=scales["val_r2"])
 
         self.history = History()
+        self._begun: Snapshot | None = None  # until it begins
         self.epoch = 0
         self.step = 0
         self._in_epoch = 0
@@ -195,10 +199,11 @@ class Training:
     def begin(self) -> None:
         """Touch the model for the first time: all that could be wrong has been checked."""
         model = self.model
-        self._begun = model._snapshot(moments=isinstance(self.examples.x, np.memmap))
+        changes = self.optimizer != model.optimizer
+        self._begun = model._snapshot(moments=changes or isinstance(self.examples.x, np.memmap))
         self.history.privacy = self._account
         model.history = self.history
-        if self.optimizer != model.optimizer:
+        if changes:
             self.core.set_optimizer(self.optimizer._core())
         model.optimizer = self.optimizer
         self.reporter = make_reporter(self._verbose, self)
@@ -207,10 +212,22 @@ class Training:
                 callback.on_fit_begin(self)
         if model.feature_names is None:
             model.feature_names = self.feature_names
+        model._saw_inputs = True
+
+    def take_back(self) -> None:
+        """Leave the model as it was, where the core refused to take the first step."""
+        begun, model = self._begun, self.model
+        if begun is None or self.step > 0:
+            return
+        model.history, model._feature_names = begun.history, begun.feature_names
+        if self.optimizer is model.optimizer and begun.optimizer != self.optimizer:
+            model._restore(begun)
+        if self.built_here:
+            model._unbuild()
 
     # The chunks
 
-    def next_job(self, seconds: float) -> _core.Job | None:
+    def next_job(self, seconds: float, most_rows: int = MOST_ROWS) -> _core.Job | None:
         """Return the next chunk, of at most so many seconds, or None once training has ended."""
         if self._stop is not None or self.epoch >= self.epochs or self.steps_per_epoch == 0:
             return None
@@ -218,7 +235,7 @@ class Training:
             self._begin_epoch()
         first = self._in_epoch
         # The core checks a chunk's part of the order each time: no longer than it can use.
-        end = min(self.steps_per_epoch, first + max(1, MOST_ROWS // self.batch_size))
+        end = min(self.steps_per_epoch, first + max(1, most_rows // self.batch_size))
         for callback in self.callbacks:
             if callback.every:  # stop exactly where it runs next
                 to_next = callback.every - self.step % callback.every
@@ -281,6 +298,7 @@ class Training:
         self.step += done
         self._count_private_steps()
         if stop == "not_finite":
+            assert self._begun is not None
             self.model._restore(self._begun)
             if self.built_here:
                 self.model._unbuild()
@@ -374,6 +392,7 @@ class Training:
         be lost: they are tried on the examples, beside those from before the fit.
         """
         self.model._forget_moments()
+        assert self._begun is not None
         before = self._begun.parameters
         candidates = [(before, "those it had before fit")]
         if self._best is not None and self.privacy is None:  # it was chosen by the data
@@ -430,6 +449,9 @@ def run(training: Training) -> History:
     except KeyboardInterrupt:
         training.history.stopped = "interrupted"
         raise
+    except (RuntimeError, MemoryError):
+        training.take_back()
+        raise
     else:
         return training.finish()
     finally:
@@ -437,27 +459,35 @@ def run(training: Training) -> History:
 
 
 def run_side_by_side(trainings: Sequence[Training]) -> list[History]:
-    """Work through several trainings at once, a model a thread."""
-    try:
-        for training in trainings:
-            training.begin()
-        while True:
-            jobs = [(t, job) for t in trainings if (job := t.next_job(CHUNK_SECONDS)) is not None]
-            if not jobs:
-                break
-            cores: list[Any] = [training.core for training, _ in jobs]
-            results = _core.train_side_by_side(cores, [job for _, job in jobs])
-            for (training, _), result in zip(jobs, results, strict=True):
-                training.take(result)
-    except KeyboardInterrupt:
-        for training in trainings:
-            training.history.stopped = "interrupted"
-        raise
-    else:
+    """Work through several trainings at once."""
+    most_rows = MOST_ROWS // len(trainings)
+    with ExitStack() as begun:
+        try:
+            for training in trainings:
+                begun.callback(training.close)
+                training.begin()
+            while jobs := [
+                (training, job)
+                for training in trainings
+                if (job := training.next_job(CHUNK_SECONDS, most_rows)) is not None
+            ]:
+                cores: list[Any] = [training.core for training, _ in jobs]
+                results = _core.train_side_by_side(cores, [job for _, job in jobs])
+                # What raises comes last: the others have done their steps, too.
+                failed = ("diverged", "not_finite")
+                for (training, _), result in sorted(
+                    zip(jobs, results, strict=True), key=lambda pair: pair[1][1] in failed
+                ):
+                    training.take(result)
+        except KeyboardInterrupt:
+            for training in trainings:
+                training.history.stopped = "interrupted"
+            raise
+        except (RuntimeError, MemoryError):
+            for training in trainings:
+                training.take_back()
+            raise
         return [training.finish() for training in trainings]
-    finally:
-        for training in trainings:
-            training.close()
 
 
 def _split_rows(

@@ -156,14 +156,16 @@ def _check_separator(path: Path, rows: list[list[str]]) -> None:
 def _check_header(path: Path, header: list[str], at: int, targets: list[str]) -> None:
     """Raise where the first line is no header but an example, which would be lost.
 
-    All its cells are numbers, or all but a target that is one of the labels below. Columns may be
-    called 0, 1, 2, ... all the same, where the target is not.
+    All its cells are numbers, or all but a target that may be one of the labels below. Columns may
+    be called 0, 1, 2, ... or 400.5, 401.5, ... all the same, where the target's name is a word
+    above numbers.
     """
     others = [cell for k, cell in enumerate(header) if k != at]
     if not any(cell.strip() for cell in others) or not all(map(_is_number, others)):
         return
     numbered = len(set(others)) == len(others) and all(cell.isdecimal() for cell in others)
-    if _is_number(header[at]) or header[at] in targets or not numbered:
+    names_target = not _is_number(header[at]) and all(map(_is_number, targets))
+    if not names_target and (_is_number(header[at]) or header[at] in targets or not numbered):
         raise ValueError(
             f"data: expected a header that names the columns in the first line of {str(path)!r}, "
             f"got the example {_listed(header, 6)}; put a line of names above it"
