@@ -296,6 +296,12 @@ class Sequential:
             After Ctrl-C, within a fraction of a second; the model holds the last finished step and
             ``model.history`` the epochs so far.
 
+        Notes
+        -----
+        A signal handler that runs meanwhile, as for SIGTERM before a job is cut off, may read this
+        model: save, predict, evaluate, blame or copy it, as of the last finished step. Loading
+        weights raises RuntimeError there.
+
         Examples
         --------
         >>> import culpa
@@ -927,7 +933,8 @@ def fit_many(
 ) -> list[History]:
     """Train several models on the same data side by side, a model a thread.
 
-    Each ends with the bits that its own ``fit`` would have given it.
+    Each ends with the bits that its own ``fit`` would have given it. All do the same number of
+    steps until the shorter epochs among them end; Ctrl-C leaves them so.
 
     Parameters
     ----------
