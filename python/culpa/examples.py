@@ -13,7 +13,7 @@ from culpa import _checks, _core, columns, data, rounding
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = ["Examples", "check_model", "measure_alike", "validation_examples"]
+__all__ = ["Examples", "check_model", "measure_alike", "split_rows", "validation_examples"]
 
 
 class Examples:
@@ -180,3 +180,34 @@ def validation_examples(model: Sequential, value: Any, names: list[str] | None) 
     if isinstance(examples.x, np.memmap):  # what is in memory has been checked
         data.check_finite("X (validation)", examples.x, model.dtype, model.input_scale, files=True)
     return examples
+
+
+def split_rows(
+    seed: int, n: int, rows: Any, split: float, validation_data: Any
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
+    """Return the rows to train on (None: all) and those held out (None: none)."""
+    if rows is not None:
+        rows = data.as_array("rows", rows)
+        if rows.dtype.kind not in "iu":
+            raise TypeError(
+                f"rows: expected integer row indices, got dtype {rows.dtype}; use "
+                "numpy.flatnonzero on a mask"
+            )
+        rows = np.require(rows, np.int64, ["C", "ALIGNED"])
+        if rows.ndim != 1 or rows.size == 0 or rows.min() < 0 or rows.max() >= n:
+            raise ValueError(
+                f"rows: expected row indices 0 to {n - 1}, got {_checks.describe(rows)}"
+            )
+    if split == 0.0:
+        return rows, None
+    if validation_data is not None:
+        raise ValueError("validation_split: expected 0 beside validation_data; pass only one")
+    base = np.arange(n, dtype=np.int64) if rows is None else rows
+    held = round(split * len(base))
+    if held == 0 or held == len(base):
+        raise ValueError(
+            f"validation_split: expected a part of the {len(base)} rows, got {split:g}, which is "
+            f"{held} of them"
+        )
+    shuffled = base[_core.permutation(len(base), seed, 0, 2**32 - 1)]
+    return np.sort(shuffled[held:]), np.sort(shuffled[:held])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from culpa import _checks, _core, columns, data, monitor, target_size
 from culpa.accounting import Account
 from culpa.callbacks import Callback, EarlyStopping, History, as_callbacks, as_early_stopping
-from culpa.examples import Examples, measure_alike, validation_examples
+from culpa.examples import Examples, measure_alike, split_rows, validation_examples
 from culpa.optimizers import Adam, Optimizer, as_optimizer
 from culpa.privacy import Privacy, check_examples, check_privacy
 from culpa.progress import Reporter, make_reporter
@@ -117,7 +117,7 @@ class Training:
         self.examples = Examples(
             model, x, y, sample_weight, feature_names=self.feature_names, trains=True
         )
-        self.rows, held_out = _split_rows(model, len(x), rows, split, validation_data)
+        self.rows, held_out = split_rows(model.seed, len(x), rows, split, validation_data)
         if privacy is not None and rows is not None:
             check_examples(rows)
         self.validation: Examples | None = None
@@ -488,34 +488,3 @@ def run_side_by_side(trainings: Sequence[Training]) -> list[History]:
                 training.take_back()
             raise
         return [training.finish() for training in trainings]
-
-
-def _split_rows(
-    model: Sequential, n: int, rows: Any, split: float, validation_data: Any
-) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
-    """Return the rows to train on (None: all) and those held out (None: none)."""
-    if rows is not None:
-        rows = data.as_array("rows", rows)
-        if rows.dtype.kind not in "iu":
-            raise TypeError(
-                f"rows: expected integer row indices, got dtype {rows.dtype}; use "
-                "numpy.flatnonzero on a mask"
-            )
-        rows = np.require(rows, np.int64, ["C", "ALIGNED"])
-        if rows.ndim != 1 or rows.size == 0 or rows.min() < 0 or rows.max() >= n:
-            raise ValueError(
-                f"rows: expected row indices 0 to {n - 1}, got {_checks.describe(rows)}"
-            )
-    if split == 0.0:
-        return rows, None
-    if validation_data is not None:
-        raise ValueError("validation_split: expected 0 beside validation_data; pass only one")
-    base = np.arange(n, dtype=np.int64) if rows is None else rows
-    held = round(split * len(base))
-    if held == 0 or held == len(base):
-        raise ValueError(
-            f"validation_split: expected a part of the {len(base)} rows, got {split:g}, which is "
-            f"{held} of them"
-        )
-    shuffled = base[_core.permutation(len(base), model.seed, 0, 2**32 - 1)]
-    return np.sort(shuffled[held:]), np.sort(shuffled[:held])
