@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <mutex>
 #include <shared_mutex>
 #include <vector>
@@ -15,7 +16,7 @@
 namespace culpa {
 
 // A signal handler raised while a call waited for a guard. Python knows the rest.
-struct Interrupted {};
+struct Interrupted : std::exception {};
 
 // A number of this thread's own, through a fork too. (An address or a handle may be used again.)
 std::uint64_t this_thread();

@@ -167,6 +167,7 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
             const InfluenceResult result = compute([&] {
               const WithoutGil release;
               std::vector<Guard *> guards;
+              guards.reserve(models.size());
               for (const M *model : models)
                 guards.push_back(&model->guard);
               const auto holds = hold_all(guards, Access::read, on_signals);

@@ -286,6 +286,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
         {
           const WithoutGil release;
           std::vector<Guard *> guards;
+          guards.reserve(models.size());
           for (const M *model : models)
             guards.push_back(&model->guard);
           const auto holds = hold_all(guards, Access::write, on_signals);

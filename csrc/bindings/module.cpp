@@ -19,8 +19,8 @@ PYBIND11_MODULE(_core_in_the_main_interpreter, m, pybind11::mod_gil_not_used()) 
   }
   py::register_local_exception_translator([](std::exception_ptr raised) {
     try {
-      std::rethrow_exception(raised);
-    } catch (const Interrupted &) { // Python's error is set
+      std::rethrow_exception(std::move(raised));
+    } catch (const Interrupted &) { // NOLINT(bugprone-empty-catch): Python's error is set
     }
   });
   watch_forks();
@@ -88,6 +88,7 @@ PYBIND11_MODULE(_core_in_the_main_interpreter, m, pybind11::mod_gil_not_used()) 
 
 // NumPy and this module work in the main interpreter alone. In another one pybind11 would wait for
 // ever, already while it gets ready.
+// NOLINTNEXTLINE(bugprone-reserved-identifier): the name that the interpreter looks for
 extern "C" __attribute__((visibility("default"))) PyObject *PyInit__core() {
   if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
     PyErr_SetString(PyExc_ImportError,
