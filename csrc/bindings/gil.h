@@ -3,9 +3,6 @@
 
 #include <pybind11/pybind11.h>
 
-#if defined(__GLIBCXX__)
-#include <cxxabi.h>
-#endif
 #include <chrono>
 #include <thread>
 
@@ -15,16 +12,12 @@ namespace culpa {
 // shuts down: pthread_exit unwinds the thread's stack, meets a destructor, and the process aborts.
 // Such a thread sleeps here instead, as from 3.14 on, and ends with the process.
 template <class Take> void take_gil(Take take) noexcept {
-#if defined(__GLIBCXX__)
   try {
-    take();
-  } catch (const abi::__forced_unwind &) {
+    take();       // C, which throws nothing
+  } catch (...) { // what pthread_exit unwinds with; it has no object, so no type is named
     for (;;)
       std::this_thread::sleep_for(std::chrono::hours(1));
   }
-#else
-  take();
-#endif
 }
 
 // While the core works on memory of its own, or that Python's objects keep alive.
