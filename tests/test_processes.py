@@ -95,6 +95,10 @@ print(json.dumps([bad, train() == expected]))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.skipif(
+    "CULPA_SANITIZED" in os.environ,
+    reason="a fork may leave the sanitizer's own allocator locked in the child",
+)
 def test_children_train_that_were_forked_while_threads_are_in_the_core() -> None:
     bad, parent = helpers.last_json(FORK)
     assert bad == []
