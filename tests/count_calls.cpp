@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstdlib>
+#include <ctime>
 #include <dlfcn.h>
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -16,9 +17,12 @@ using Counter = std::atomic<long>;
 extern "C" {
 Counter calls_of_malloc, calls_of_calloc, calls_of_realloc, calls_of_aligned_alloc,
     calls_of_posix_memalign, calls_of_free, calls_of_pthread_mutex_lock,
-    calls_of_pthread_mutex_trylock, calls_of_pthread_rwlock_rdlock,
-    calls_of_pthread_rwlock_tryrdlock, calls_of_pthread_rwlock_wrlock,
-    calls_of_pthread_rwlock_trywrlock, calls_of_futex;
+    calls_of_pthread_mutex_trylock, calls_of_pthread_mutex_timedlock,
+    calls_of_pthread_mutex_clocklock, calls_of_pthread_rwlock_rdlock,
+    calls_of_pthread_rwlock_tryrdlock, calls_of_pthread_rwlock_timedrdlock,
+    calls_of_pthread_rwlock_clockrdlock, calls_of_pthread_rwlock_wrlock,
+    calls_of_pthread_rwlock_trywrlock, calls_of_pthread_rwlock_timedwrlock,
+    calls_of_pthread_rwlock_clockwrlock, calls_of_futex;
 
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
@@ -85,6 +89,17 @@ int pthread_mutex_trylock(pthread_mutex_t *mutex) noexcept {
   return go_on<&pthread_mutex_trylock>("pthread_mutex_trylock", mutex);
 }
 
+int pthread_mutex_timedlock(pthread_mutex_t *mutex, const timespec *until) noexcept {
+  ++calls_of_pthread_mutex_timedlock;
+  return go_on<&pthread_mutex_timedlock>("pthread_mutex_timedlock", mutex, until);
+}
+
+int pthread_mutex_clocklock(pthread_mutex_t *mutex, clockid_t clock,
+                            const timespec *until) noexcept {
+  ++calls_of_pthread_mutex_clocklock;
+  return go_on<&pthread_mutex_clocklock>("pthread_mutex_clocklock", mutex, clock, until);
+}
+
 int pthread_rwlock_rdlock(pthread_rwlock_t *lock) noexcept {
   ++calls_of_pthread_rwlock_rdlock;
   return go_on<&pthread_rwlock_rdlock>("pthread_rwlock_rdlock", lock);
@@ -95,6 +110,17 @@ int pthread_rwlock_tryrdlock(pthread_rwlock_t *lock) noexcept {
   return go_on<&pthread_rwlock_tryrdlock>("pthread_rwlock_tryrdlock", lock);
 }
 
+int pthread_rwlock_timedrdlock(pthread_rwlock_t *lock, const timespec *until) noexcept {
+  ++calls_of_pthread_rwlock_timedrdlock;
+  return go_on<&pthread_rwlock_timedrdlock>("pthread_rwlock_timedrdlock", lock, until);
+}
+
+int pthread_rwlock_clockrdlock(pthread_rwlock_t *lock, clockid_t clock,
+                               const timespec *until) noexcept {
+  ++calls_of_pthread_rwlock_clockrdlock;
+  return go_on<&pthread_rwlock_clockrdlock>("pthread_rwlock_clockrdlock", lock, clock, until);
+}
+
 int pthread_rwlock_wrlock(pthread_rwlock_t *lock) noexcept {
   ++calls_of_pthread_rwlock_wrlock;
   return go_on<&pthread_rwlock_wrlock>("pthread_rwlock_wrlock", lock);
@@ -103,6 +129,17 @@ int pthread_rwlock_wrlock(pthread_rwlock_t *lock) noexcept {
 int pthread_rwlock_trywrlock(pthread_rwlock_t *lock) noexcept {
   ++calls_of_pthread_rwlock_trywrlock;
   return go_on<&pthread_rwlock_trywrlock>("pthread_rwlock_trywrlock", lock);
+}
+
+int pthread_rwlock_timedwrlock(pthread_rwlock_t *lock, const timespec *until) noexcept {
+  ++calls_of_pthread_rwlock_timedwrlock;
+  return go_on<&pthread_rwlock_timedwrlock>("pthread_rwlock_timedwrlock", lock, until);
+}
+
+int pthread_rwlock_clockwrlock(pthread_rwlock_t *lock, clockid_t clock,
+                               const timespec *until) noexcept {
+  ++calls_of_pthread_rwlock_clockwrlock;
+  return go_on<&pthread_rwlock_clockwrlock>("pthread_rwlock_clockwrlock", lock, clock, until);
 }
 
 // Threads of the core that wait for each other (std::atomic::wait, notify) end up here.
