@@ -159,6 +159,13 @@ def test_an_object_from_elsewhere_is_told_what_it_is_here() -> None:
     assert "'mse'" in message(lambda: classifier(loss=torch.nn.MSELoss()))
     adam = torch.optim.Adam([torch.zeros(1, requires_grad=True)])
     assert "'adam'" in message(lambda: classifier().fit(X, LABELS, optimizer=adam))
+    assert "'float64'" in message(lambda: classifier(dtype=torch.float64))
+    assert "'float32'" in message(lambda: classifier(dtype=torch.bfloat16))
+
+
+def test_a_dtype_of_numpy_is_told_its_name() -> None:
+    for dtype in (np.float64, np.dtype("float64"), ">f8"):
+        assert "'float64'" in message(lambda dtype=dtype: classifier(dtype=dtype))
 
 
 def test_the_perceptrons_tell_it_too() -> None:
@@ -298,7 +305,9 @@ def test_arrays_that_numpy_cannot_read_are_named() -> None:
     assert "sample_weight.cpu().float().numpy()" in said
     assert message(lambda: model.evaluate(X, torch.ones(40, requires_grad=True))).startswith("y: ")
     sparse = torch.tensor(X).to_sparse()
-    assert message(lambda: model.predict(sparse)).startswith("X: ")
+    said = message(lambda: model.predict(sparse))
+    assert said.startswith("X: ")
+    assert "X.detach().cpu().to_dense().numpy()" in said
 
 
 def test_the_way_out_that_is_named_works() -> None:

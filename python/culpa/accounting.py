@@ -75,9 +75,10 @@ class Account:
     def epsilon(self) -> float | None:
         """Epsilon of all the steps so far; None where it is not known.
 
-        From above, by some thousandths: from privacy loss distributions (Koskela et al. 2020) on a
-        coarse grid. An epoch is composed once, and the epochs one by one. None for
-        ``sampling="shuffle"``, and where ``dp-accounting`` is not installed.
+        From above, by some thousandths, and by some hundredths where epsilon itself is below 0.01:
+        from privacy loss distributions (Koskela et al. 2020) on a coarse grid. An epoch is composed
+        once, and the epochs one by one. None for ``sampling="shuffle"``, and where
+        ``dp-accounting`` is not installed.
         """
         if self._known is None or self._known[0] != self.steps:
             value = self._compute()

@@ -273,6 +273,8 @@ def mend(argument: str, value: Any, valid: Collection[str]) -> str:
     "it is called 'silu' here"
     """
     name = value if isinstance(value, str) else getattr(value, "__name__", type(value).__name__)
+    if name.lower().endswith("dtype"):  # of NumPy or PyTorch, which say their names only so
+        name = str(value)
     known = {plain(each): each for each in valid}
     if plain(name) in known:
         return f"did you mean {known[plain(name)]!r}?"

@@ -91,6 +91,8 @@ def as_array(name: str, value: Any) -> Array:
 
 def _readable(name: str, value: Any) -> str:
     """Return how to make an array of a value that NumPy cannot read, such as PyTorch's tensors."""
+    if "sparse" in str(getattr(value, "layout", "")):
+        return f"use {name}.detach().cpu().to_dense().numpy()"
     if getattr(value, "requires_grad", False):
         return f"use {name}.detach().cpu().float().numpy()"
     if hasattr(value, "detach"):

@@ -111,8 +111,8 @@ class Privacy:
         accountant : {"pld", "rdp"}, default "pld"
             How steps are composed: by privacy loss distributions (Koskela et al. 2020), tight, some
             0.3 s a call; or by Renyi divergences (Mironov 2017), an upper bound, some 20 ms. The
-            history's ``epsilon`` comes from the former on a coarser grid, which errs upwards by
-            some thousandths and takes a few milliseconds an epoch.
+            history's ``epsilon`` comes from the former on a coarser grid, which errs upwards, by
+            some thousandths (hundredths below 0.01), and takes a few milliseconds an epoch.
 
         Returns
         -------
