@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "scalar.h"
+
 namespace culpa {
 
 namespace {
@@ -15,7 +17,7 @@ double loss_of(Loss kind, double parameter, double z, double t) {
   case Loss::huber:
     return a > parameter ? (a - parameter * 0.5) * parameter : d * d * 0.5;
   case Loss::poisson:
-    return std::exp(z) - z * t;
+    return exponential(z) - z * t;
   case Loss::quantile:
     return d < 0 ? -d * parameter : d * (1 - parameter);
   default: // classes have no targets that could be rounded away
@@ -36,7 +38,7 @@ void judge_exactly(const Network &network, const Examples &examples, std::size_t
       const double z = outputs.data[k / panel * outputs.stride + r * panel + k % panel];
       loss += loss_of(network.loss, network.loss_parameter, z, target[k]);
       if (examples.score_scale) { // the guess is of the model's dtype
-        const double guess = network.loss == Loss::poisson ? static_cast<T>(std::exp(z)) : z;
+        const double guess = network.loss == Loss::poisson ? static_cast<T>(exponential(z)) : z;
         score += (guess - target[k]) * (guess - target[k]) * examples.score_scale[k];
       }
     }

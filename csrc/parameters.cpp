@@ -69,8 +69,8 @@ kernels::UpdateRule<T> make_rule(const Optimizer &o, double learning_rate, std::
   double rate = learning_rate, variance_scale = 1;
   if (o.rule == Rule::adam) {
     const auto t = static_cast<double>(step);
-    const double correction_1 = 1 - std::pow(o.beta_1, t);
-    const double correction_2 = 1 - std::pow(o.beta_2, t);
+    const double correction_1 = 1 - o.power_1(t);
+    const double correction_2 = 1 - o.power_2(t);
     rate /= correction_1;
     if (o.scikit_learn) // Kingma and Ba's section 2, last paragraph: epsilon hat
       rate *= std::sqrt(correction_2);

@@ -8,6 +8,7 @@
 
 #include "buffer.h"
 #include "network.h"
+#include "scalar.h"
 #include "view.h"
 
 namespace culpa {
@@ -44,6 +45,7 @@ struct Optimizer {
   bool scikit_learn = false;
   // What the gradient counts times, weight decay excluded: a loss that is scaled otherwise.
   double gradient_scale = 1;
+  Power power_1{beta_1}, power_2{beta_2}; // for the bias corrections of Adam
 };
 
 // What an optimizer remembers.

@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "scalar.h"
+
 namespace culpa {
 
 enum class Purpose : std::uint32_t {
@@ -69,7 +71,7 @@ public:
   // Standard normal (Box and Muller 1958), one of the pair.
   double normal() {
     const double u = 1.0 - uniform(), v = uniform();
-    return std::sqrt(-2.0 * std::log(u)) * std::cos(6.283185307179586 * v);
+    return std::sqrt(-2.0 * natural_log(u)) * cosine_of_turns(v);
   }
   // In [0, n), every value equally likely (Lemire 2019).
   std::uint64_t below(std::uint64_t n) {

@@ -189,6 +189,7 @@ void bind_claims(py::module_ &m);
 void bind_descriptions(py::module_ &m);
 void bind_models(py::module_ &m);
 void bind_random(py::module_ &m);
+void bind_scalar(py::module_ &m);
 template <class T> void bind_answers(py::class_<Model<T>> &model);
 
 } // namespace culpa

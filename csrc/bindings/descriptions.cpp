@@ -18,9 +18,18 @@ void bind_descriptions(py::module_ &m) {
       +[](const std::string &rule, double beta_1, double beta_2, double epsilon, double momentum,
           double weight_decay, bool nesterov, bool decoupled, bool decay_per_example,
           bool scikit_learn, double gradient_scale) {
-        return std::make_unique<Optimizer>(Optimizer{
-            named<Rule>(rule_names, rule, "optimizer"), beta_1, beta_2, epsilon, momentum,
-            weight_decay, nesterov, decoupled, decay_per_example, scikit_learn, gradient_scale});
+        return std::make_unique<Optimizer>(
+            Optimizer{.rule = named<Rule>(rule_names, rule, "optimizer"),
+                      .beta_1 = beta_1,
+                      .beta_2 = beta_2,
+                      .epsilon = epsilon,
+                      .momentum = momentum,
+                      .weight_decay = weight_decay,
+                      .nesterov = nesterov,
+                      .decoupled = decoupled,
+                      .decay_per_example = decay_per_example,
+                      .scikit_learn = scikit_learn,
+                      .gradient_scale = gradient_scale});
       },
       "rule"_a, py::kw_only(), "beta_1"_a = 0.9, "beta_2"_a = 0.999, "epsilon"_a = 1e-8,
       "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false, "decoupled"_a = false,

@@ -28,6 +28,7 @@ PYBIND11_MODULE(_core_in_the_main_interpreter, m, pybind11::mod_gil_not_used()) 
   bind_descriptions(m);
   bind_models(m);
   bind_random(m);
+  bind_scalar(m);
   m.def(
       "find_not_finite",
       [](const py::array &x, const std::string &dtype, double scale) {

@@ -68,14 +68,14 @@ void bind_random(py::module_ &m) {
         if (!(rate > 0 && rate <= 1))
           throw py::value_error("rate: expected a probability above 0");
         std::vector<std::int64_t> order, offsets;
-        const double log_rest = std::log1p(-rate);
+        const double log_rest = natural_log_1p(-rate);
         const auto draw_batch = [&](std::size_t step, Poll &poll) {
           Sequence sequence(seed, Purpose::sample, 0, 0, first_step + step);
           // The examples left out before the next that is in: geometric, floor(log(u) / log(1 -
           // q)).
           for (std::size_t i = 0; i < n; ++i) {
             const double skip =
-                rate < 1 ? std::floor(std::log(1 - sequence.uniform()) / log_rest) : 0;
+                rate < 1 ? std::floor(natural_log(1 - sequence.uniform()) / log_rest) : 0;
             if (!(skip < static_cast<double>(n - i)))
               break;
             if (order.size() % 65536 == 0 && !poll.going(true))

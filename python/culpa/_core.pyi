@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Claim', 'Claimed', 'Examples', 'Job', 'Lent', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'barrier_seconds', 'claim', 'draw', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'lend', 'measure_peak', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'set_barrier_seconds', 'set_num_threads', 'set_own_threads', 'train_side_by_side']
+__all__: list[str] = ['Claim', 'Claimed', 'Examples', 'Job', 'Lent', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'barrier_seconds', 'claim', 'cosine_of_turns', 'draw', 'exponential', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'lend', 'measure_peak', 'natural_log', 'natural_log_1p', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'power', 'set_barrier_seconds', 'set_num_threads', 'set_own_threads', 'train_side_by_side']
 class Claim:
     """
     Whether a model is being trained or loaded, and by which thread.
@@ -248,9 +248,17 @@ def claim(claims: collections.abc.Sequence[Claim], what: str, trains: bool) -> C
     """
     All of the models, or RuntimeError: to train them, or to load weights; `what` does it.
     """
+def cosine_of_turns(turns: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    cos(2 pi turns), the same bits on every platform.
+    """
 def draw(kind: str, n: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, layer: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
     """
     Random numbers for initial weights: uniform in [0, 1) or standard normal.
+    """
+def exponential(x: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    e ** x, for tests.
     """
 def find_not_finite(x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], dtype: str, scale: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> int:
     """
@@ -276,6 +284,14 @@ def measure_peak(float64: bool = False, threads: typing.SupportsInt | typing.Sup
     """
     Floating-point operations per second at the most: multiply-adds that touch no memory.
     """
+def natural_log(x: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    log(x) of finite x > 0, for tests.
+    """
+def natural_log_1p(x: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    log(1 + x) of finite x > -1, for tests.
+    """
 def num_threads() -> int:
     """
     Threads that a call may use.
@@ -295,6 +311,10 @@ def philox(counter: typing.Annotated[collections.abc.Sequence[typing.SupportsInt
 def poisson_batches(n: typing.SupportsInt | typing.SupportsIndex, rate: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, first_step: typing.SupportsInt | typing.SupportsIndex, steps: typing.SupportsInt | typing.SupportsIndex) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64]]:
     """
     Batches that each of n rows enters with that probability: (rows, offsets).
+    """
+def power(base: typing.SupportsFloat | typing.SupportsIndex, exponents: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    base ** exponents, the same bits on every platform.
     """
 def set_barrier_seconds(threads: typing.SupportsInt | typing.SupportsIndex, seconds: typing.SupportsFloat | typing.SupportsIndex) -> None:
     """

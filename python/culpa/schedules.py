@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, aliases, data
+from culpa import _checks, _core, aliases, data
 
 __all__ = [
     "SCHEDULES",
@@ -76,7 +76,7 @@ class StepDecay(Schedule):
 
     def factors(self, steps: Floats, total: int, epochs: Floats) -> Floats:
         """Return factor ** (whole periods seen)."""
-        return np.asarray(self.factor ** np.floor(epochs / self.every), dtype=np.float64)
+        return _core.power(self.factor, np.floor(np.asarray(epochs) / self.every))
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class ExponentialDecay(Schedule):
 
     def factors(self, steps: Floats, total: int, epochs: Floats) -> Floats:
         """Return factor ** epochs."""
-        return np.asarray(self.factor**epochs, dtype=np.float64)
+        return _core.power(self.factor, np.asarray(epochs, np.float64))
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Cosine(Schedule):
         """Return the warm-up's and the cosine's factors."""
         rise = self.warmup * total
         done = np.clip((steps - rise) / max(total - rise, 1.0), 0.0, 1.0)
-        fall = self.final + (1.0 - self.final) * 0.5 * (1.0 + np.cos(np.pi * done))
+        fall = self.final + (1.0 - self.final) * _half_cosine(done)
         return np.where(steps < rise, (steps + 1.0) / max(rise, 1.0), fall).clip(max=1.0)
 
 
@@ -166,10 +166,16 @@ class OneCycle(Schedule):
     def factors(self, steps: Floats, total: int, epochs: Floats) -> Floats:
         """Return the two half cosines."""
         top = self.warmup * total
-        up = self.start + (1.0 - self.start) * 0.5 * (1.0 - np.cos(np.pi * steps / max(top, 1.0)))
+        risen = np.clip(steps / max(top, 1.0), 0.0, 1.0)
+        up = self.start + (1.0 - self.start) * (1.0 - _half_cosine(risen))
         done = np.clip((steps - top) / max(total - top, 1.0), 0.0, 1.0)
-        down = self.final + (1.0 - self.final) * 0.5 * (1.0 + np.cos(np.pi * done))
+        down = self.final + (1.0 - self.final) * _half_cosine(done)
         return np.where(steps < top, up, down)
+
+
+def _half_cosine(done: Floats) -> Floats:
+    """Return 1 where nothing is done, 0 where all is, and half a cosine between."""
+    return 0.5 * (1.0 + _core.cosine_of_turns(0.5 * done))
 
 
 SCHEDULES: dict[str, type[Constant] | type[Cosine] | type[OneCycle]] = {

@@ -74,8 +74,14 @@ def load(path: str | PathLike[str]) -> Sequential:
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            if metadata.get("culpa") != FORMAT or "model" not in metadata:
-                raise _bad(path, "it was not written by culpa's save, or by a newer version")
+            if "culpa" not in metadata or "model" not in metadata:
+                raise _bad(path, "it was not written by culpa's save")
+            if metadata["culpa"] != FORMAT:
+                raise _bad(
+                    path,
+                    f"its format is {printable(metadata['culpa'])!r}, and this version of culpa "
+                    f"reads {FORMAT!r}: install the one that wrote it",
+                )
             config = json.loads(metadata["model"])
             names = list(file.keys())
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}

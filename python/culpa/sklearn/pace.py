@@ -63,7 +63,9 @@ class Pace:
     def iteration_ends(self, examples: int) -> None:
         """Take note of the end of an epoch, after so many examples in all fits."""
         if self.schedule == "invscaling":
-            self.learning_rate = float(self.learning_rate_init) / (examples + 1) ** self.power_t
+            self.learning_rate = (
+                float(self.learning_rate_init) / _core.power(examples + 1.0, self.power_t).item()
+            )
 
     def trigger_stopping(self, message: str, verbose: bool | int) -> bool:
         """Say whether training ends where it no longer improves, or goes on at a slower pace."""
