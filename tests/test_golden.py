@@ -52,7 +52,5 @@ def test_a_file_of_another_format_says_so(tmp_path: Path) -> None:
     metadata = {"culpa": "999", "model": json.dumps(model.config())}
     path = tmp_path / "later.safetensors"
     path.write_bytes(safetensors.numpy.save(model.state_dict(), metadata))
-    with pytest.raises(
-        ValueError, match="format is '999', and this version of culpa reads '1'"
-    ):
+    with pytest.raises(ValueError, match="format is '999', and this version of culpa reads '1'"):
         culpa.load(path)
