@@ -48,4 +48,17 @@ double Network::flops() const {
   return 6 * weights - 2 * static_cast<double>(first.inputs) * static_cast<double>(first.outputs);
 }
 
+std::vector<ParameterArray> Network::arrays() const {
+  std::vector<ParameterArray> all;
+  all.reserve(2 * layers.size());
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const Layer &layer = layers[i];
+    const std::string name = "dense_" + std::to_string(i);
+    all.push_back(
+        {name + ".weight", layer.weight, {layer.inputs, layer.outputs}, Layer::weight_decays});
+    all.push_back({name + ".bias", layer.bias, {layer.outputs}, Layer::bias_decays});
+  }
+  return all;
+}
+
 } // namespace culpa

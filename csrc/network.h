@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -17,6 +18,16 @@ struct Layer {
   double alpha = 0;                 // leaky_relu's slope, elu's scale
   double dropout = 0;               // of this layer's outputs, while training
   std::size_t weight = 0, bias = 0; // offsets into the parameters
+
+  static constexpr bool weight_decays = true, bias_decays = false; // whether weight decay applies
+};
+
+// One of the arrays that the parameters consist of, as files and callers of the core know it.
+struct ParameterArray {
+  std::string name; // "dense_0.weight"
+  std::size_t offset;
+  std::vector<std::size_t> shape; // (inputs, outputs) of a weight, (outputs) of a bias
+  bool decays;
 };
 
 struct Network {
@@ -33,6 +44,8 @@ struct Network {
   // Floating-point operations of one training step, per example: a multiplication and an addition
   // per weight, forward, for the gradient and, but for the first layer, backward.
   double flops() const;
+  // In the order in which they lie in the flat vector.
+  std::vector<ParameterArray> arrays() const;
 };
 
 // Lays out the parameters. Throws std::invalid_argument where a size is zero, does not fit its

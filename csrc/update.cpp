@@ -59,7 +59,7 @@ void update_unit(const Network &network, Parameters<T> &parameters, const T *gra
   const Layer &layer = network.layers[unit.layer];
   const bool bias = unit.inputs.begin == unit.inputs.end;
   kernels::UpdateRule<T> own = rule;
-  if (bias) { // decay is for weights
+  if (!(bias ? Layer::bias_decays : Layer::weight_decays)) {
     own.l2 = T(0);
     own.shrink = T(1);
   }

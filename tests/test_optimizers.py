@@ -246,6 +246,40 @@ def test_weight_decay_shrinks_weights_and_leaves_biases(
         assert np.array_equal(weight, np.abs(parameters[0][0]))
 
 
+@pytest.mark.parametrize("dtype", helpers.DTYPES)
+def test_the_core_says_where_each_array_lies_and_whether_it_decays(dtype: str) -> None:
+    """Arrays so narrow that gaps follow them, one that fills its cache line, and a wide one."""
+    shapes = [(3, 16), (16, 5), (5, 300), (300, 1)]
+    arrays = {}
+    for i, (inputs, outputs) in enumerate(shapes):
+        start = 100.0 * (i + 1)
+        arrays[f"dense_{i}.weight"] = start + np.arange(inputs * outputs).reshape(inputs, outputs)
+        arrays[f"dense_{i}.bias"] = -start - np.arange(outputs)
+    layers = [culpa.Dense(outputs) for _, outputs in shapes]
+    model = culpa.Sequential(layers, loss="mse", input_size=3, dtype=dtype)
+    model.load_state_dict(arrays)
+    core = model._built()
+
+    before = core.copy_parameters()
+    seen, end = [], 0
+    for name, offset, shape, _ in core.arrays():
+        seen.append(name)
+        assert offset >= end
+        assert not before[end:offset].any()  # the gap
+        end = offset + int(np.prod(shape))
+        assert np.array_equal(before[offset:end].reshape(shape), arrays[name])
+    assert seen == list(arrays)
+    assert not before[end:].any()
+
+    core.set_optimizer(_core.Optimizer("sgd", weight_decay=1.0))
+    core.apply(np.zeros_like(before), 0.5)
+    after = core.parameters()
+    for name, offset, shape, decays in core.arrays():
+        assert decays == name.endswith(".weight")
+        part = slice(offset, offset + int(np.prod(shape)))
+        assert np.array_equal(after[part], before[part] * (0.5 if decays else 1))
+
+
 def test_without_an_optimizer_it_is_adam_and_then_the_last_one_used() -> None:
     first, _, X, y = some_problem()
     second = first.copy()

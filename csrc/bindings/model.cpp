@@ -111,6 +111,17 @@ bool holds(const Model<T> &model, const std::vector<py::object> &weights,
   });
 }
 
+using NamedArray =
+    py::typing::Tuple<py::str, py::int_, py::typing::Tuple<py::int_, py::ellipsis>, py::bool_>;
+
+template <class T> py::typing::List<NamedArray> arrays(const Model<T> &model) {
+  py::typing::List<NamedArray> all;
+  for (const ParameterArray &array : model.network.arrays())
+    all.append(
+        py::make_tuple(array.name, array.offset, py::tuple(py::cast(array.shape)), array.decays));
+  return all;
+}
+
 template <class T>
 using State = py::typing::Tuple<py::array_t<T>, py::array_t<T>, py::array_t<T>, py::int_, py::int_>;
 
@@ -177,6 +188,9 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             return read_only<T>({layer.outputs}, model.parameters.values.data() + layer.bias, self);
           },
           "layer"_a, "A layer's biases (outputs), a read-only view.")
+      .def("arrays", &arrays<T>,
+           "The arrays that the flat vector consists of, in its order: (name, offset, shape, "
+           "whether weight decay applies).")
       .def(
           "offsets",
           [](const M &model) {

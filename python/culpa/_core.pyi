@@ -81,6 +81,10 @@ class Model32:
         """
         One optimizer step with a given flat gradient.
         """
+    def arrays(self) -> list[tuple[str, int, tuple[int, ...], bool]]:
+        """
+        The arrays that the flat vector consists of, in its order: (name, offset, shape, whether weight decay applies).
+        """
     def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, method: str = 'gradient', targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, background: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, noise: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, samples: typing.SupportsInt | typing.SupportsIndex = 0, seed: typing.SupportsInt | typing.SupportsIndex = 0, epsilon: typing.SupportsFloat | typing.SupportsIndex = 0.0, times_inputs: bool = False, nodes: bool = False) -> dict[str, typing.Any]:
         """
         What each input did to one output per row, by the method's definition.
@@ -167,6 +171,10 @@ class Model64:
     def apply(self, gradient: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rate: typing.SupportsFloat | typing.SupportsIndex, weight_sum: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
         """
         One optimizer step with a given flat gradient.
+        """
+    def arrays(self) -> list[tuple[str, int, tuple[int, ...], bool]]:
+        """
+        The arrays that the flat vector consists of, in its order: (name, offset, shape, whether weight decay applies).
         """
     def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, method: str = 'gradient', targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, background: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, noise: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, samples: typing.SupportsInt | typing.SupportsIndex = 0, seed: typing.SupportsInt | typing.SupportsIndex = 0, epsilon: typing.SupportsFloat | typing.SupportsIndex = 0.0, times_inputs: bool = False, nodes: bool = False) -> dict[str, typing.Any]:
         """
