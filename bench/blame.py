@@ -62,7 +62,7 @@ def measure_wants(workload: str, rounds: int) -> None:
     problem = Problem(WORKLOADS[workload])
     side, batch = CulpaSide(problem), problem.workload.batch
     model = make_model(problem.workload.shape)
-    model._built().set_parameters(side.initial)
+    model._network.core.set_parameters(side.initial)
     X, y = problem.X[problem.order], problem.y[problem.order]
     sizes = (batch, len(X))
     calls: dict[str, Call] = {

@@ -95,7 +95,7 @@ class BareSide:
 
     def __init__(self, data: culpa.datasets.Dataset, seed: int, epochs: int) -> None:
         self.data = data
-        self.core = make_model(SHAPE, seed=seed, input_scale=INPUT_SCALE)._built()
+        self.core = make_model(SHAPE, seed=seed, input_scale=INPUT_SCALE)._network.core
         self.core.set_optimizer(culpa.Adam(LEARNING_RATE)._core())
         n = len(data.X_train)
         labels = data.y_train.astype(np.int32)

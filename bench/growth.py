@@ -83,7 +83,7 @@ class Runner:
             input_size=shape[0],
             dtype=dtype,
         )
-        self.core = model._built()
+        self.core = model._network.core
         self.core.set_optimizer(culpa.Adam(LEARNING_RATE)._core())
         self.float64 = dtype == "float64"
         self.flop = Workload("", tuple(shape), batch, 0).flop

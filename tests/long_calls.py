@@ -197,18 +197,18 @@ CALLS: dict[str, Callable[[], LongCall]] = {
 
 def unusable(models: list[Any]) -> str:
     """Return what is wrong with models after a call was broken off, or nothing."""
-    if len({one._core.steps for one in models}) > 1:
-        return f"the models took {[one._core.steps for one in models]} steps"
+    if len({one._network.core.steps for one in models}) > 1:
+        return f"the models took {[one._network.core.steps for one in models]} steps"
     for one in models:
         X = np.ones((20, one.input_size), np.float32)
         y = np.arange(20) % 10 if one.loss.task == "classes" else np.ones(20, np.float32)
-        steps = one._core.steps
+        steps = one._network.core.steps
         if len(one.predict(X)) != 20 or not np.isfinite(one.predict_logits(X)).all():
             return "predict gives no numbers"
         if one.fit(X, y, epochs=1, batch_size=20, verbose=False).epochs != 1:
             return "fit does not train"
-        if one._core.steps != steps + 1 and one.history.stopped is not None:
-            return f"fit took {one._core.steps - steps} steps of 1"
+        if one._network.core.steps != steps + 1 and one.history.stopped is not None:
+            return f"fit took {one._network.core.steps - steps} steps of 1"
     return ""
 
 

@@ -66,7 +66,7 @@ def test_epsilon_covers_the_steps_of_an_epoch_that_was_broken_off(end: str, step
     history = model.history
     assert history is not None
     assert history.privacy is not None
-    assert history.privacy.steps == model._built().steps == step
+    assert history.privacy.steps == model._network.core.steps == step
     tight = private().epsilon(step, 0.1)
     assert tight <= history.privacy.epsilon <= 1.02 * tight
     assert history.epochs == step // 10
@@ -90,7 +90,7 @@ def test_epsilon_covers_the_steps_before_ctrl_c_reached_the_core() -> None:
         signal.signal(signal.SIGALRM, before)
     assert large.history is not None
     assert large.history.privacy is not None
-    assert large.history.privacy.steps == large._built().steps > 0
+    assert large.history.privacy.steps == large._network.core.steps > 0
 
 
 def test_epsilon_covers_steps_that_diverged() -> None:
@@ -101,7 +101,7 @@ def test_epsilon_covers_steps_that_diverged() -> None:
         model.fit(X, values, privacy=private(), shuffle=True, optimizer=culpa.SGD(1e18), **OPTIONS)
     assert model.history is not None
     assert model.history.privacy is not None
-    assert model.history.privacy.steps == model._built().steps
+    assert model.history.privacy.steps == model._network.core.steps
     assert model.history.privacy.steps % 10 > 0
 
 
@@ -123,7 +123,7 @@ def test_the_account_is_of_one_fit_and_the_fits_of_a_model_add_up_by_their_steps
     model = network()
     spent = [model.fit(X, y, privacy=private(), **OPTIONS).privacy for _ in range(2)]
     assert [account.steps for account in spent] == [40, 40]
-    assert model._built().steps == 80
+    assert model._network.core.steps == 80
     assert private().epsilon(80, 0.1) > spent[1].epsilon
     assert model.fit(X, y, **OPTIONS).privacy is None
 

@@ -48,9 +48,9 @@ def trained(loss: str = "cross_entropy", **options: Any) -> culpa.Sequential:
 
 def state(model: culpa.Sequential) -> dict[str, Any]:
     """All that a call may change, as values that compare."""
-    core = model._core
+    core = model._network._core
     result: dict[str, Any] = {
-        "epochs": model._epochs,
+        "epochs": model._network.epochs,
         "optimizer": model.optimizer,
         "history": id(model.history),
         "rows of history": None if model.history is None else model.history.epochs,
@@ -841,8 +841,8 @@ def test_a_batch_size_beyond_the_rows_is_one_batch(size: int) -> None:
     model.fit(X, LABELS, epochs=2, batch_size=size)
     other.fit(X, LABELS, epochs=2, batch_size=N)
     assert state(model)["parameters"] == state(other)["parameters"]
-    assert model._core is not None
-    assert model._core.steps == 2
+    assert model._network.core is not None
+    assert model._network.core.steps == 2
 
 
 # Before the model has weights

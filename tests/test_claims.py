@@ -110,7 +110,7 @@ def test_a_copy_beside_a_fit_is_of_one_step() -> None:
         every = 1
 
         def on_step(self, training: Any) -> None:
-            states.append(training.model._core.state())
+            states.append(training.model._network.core.state())
 
     reference = model.copy()
     reference.fit(X, y, callbacks=Note(), **{**OPTIONS, "epochs": 30})
@@ -134,7 +134,7 @@ def test_a_copy_beside_a_fit_is_of_one_step() -> None:
     thread.join()
     seen = set()
     for one in copies:
-        state = one._built().state()
+        state = one._network.core.state()
         steps = state[4]
         seen.add(steps)
         if steps == 0:
@@ -154,7 +154,7 @@ def test_the_core_says_which_weights_are_of_which_step() -> None:
 
     def look() -> None:
         while not over.is_set():
-            *_, updates, steps = model._built().state()
+            *_, updates, steps = model._network.core.state()
             if updates != steps:
                 torn.append((updates, steps))
 
@@ -165,7 +165,7 @@ def test_the_core_says_which_weights_are_of_which_step() -> None:
     over.set()
     thread.join()
     assert not torn
-    assert model._built().steps == 20 * 100
+    assert model._network.core.steps == 20 * 100
 
 
 DRAWS: dict[str, Callable[[], object]] = {
@@ -198,7 +198,7 @@ def test_other_threads_run_while_numbers_are_drawn(name: str) -> None:
 def test_a_fit_that_is_refused_leaves_history_and_moments(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make()
     model.fit(X, y, **OPTIONS)
-    before, history, optimizer = model._built().state(), model.history, model.optimizer
+    before, history, optimizer = model._network.core.state(), model.history, model.optimizer
 
     class Refuses:
         """The model's core, but for memory that runs out in the first step."""
@@ -206,7 +206,7 @@ def test_a_fit_that_is_refused_leaves_history_and_moments(monkeypatch: pytest.Mo
         def __getattr__(self, name: str) -> Any:
             if name == "train":
                 raise MemoryError
-            return getattr(model._core, name)
+            return getattr(model._network.core, name)
 
     prepare = culpa.training.Training.__init__
 
@@ -220,7 +220,7 @@ def test_a_fit_that_is_refused_leaves_history_and_moments(monkeypatch: pytest.Mo
     monkeypatch.undo()
     assert model.history is history
     assert model.optimizer == optimizer
-    for one, other in zip(before, model._built().state(), strict=True):
+    for one, other in zip(before, model._network.core.state(), strict=True):
         assert np.array_equal(one, other)
 
 

@@ -284,7 +284,7 @@ def seen_masks(
     model = culpa.Sequential(layers, "mse", seed=seed, input_size=width, dtype="float64")
     if hidden:
         model.layers[0].bias = np.ones(width)
-    model._built().steps = step
+    model._network.core.steps = step
     model.fit(
         np.ones((ROWS, width)),
         np.diag(np.full(ROWS, -ROWS / 2.0)),
@@ -699,7 +699,8 @@ def train(threads):
         [culpa.Dense(40, "relu"), culpa.Dropout(0.2), culpa.Dense(5)], "cross_entropy")
     model.fit(X, y, epochs=3, verbose=False)
     guesses = model.predict_logits(X)
-    return hashlib.sha256(model._built().parameters().tobytes() + guesses.tobytes()).hexdigest()
+    bits = model._network.core.parameters().tobytes() + guesses.tobytes()
+    return hashlib.sha256(bits).hexdigest()
 
 digests = [train(1), train(3)]
 for generation in range(2):

@@ -300,9 +300,9 @@ def test_overflow() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_broken_weights(bad: float) -> None:
     model = net((20, "relu"), (10, "identity"))
-    flat = model._built().copy_parameters()
-    flat[model._built().offsets()[1][0]] = bad
-    model._built().set_parameters(flat)
+    flat = model._network.core.copy_parameters()
+    flat[model._network.core.offsets()[1][0]] = bad
+    model._network.core.set_parameters(flat)
     found = culpa.diagnose(model, X, Y)
     assert kinds(found) == ["bad_weights"]
     assert (found.findings[0].layer, found.findings[0].value) == ("dense_1", 1.0)
@@ -428,7 +428,9 @@ def test_a_check_leaves_trainings_bits_alone() -> None:
     models[0].fit(X, Y, callbacks=check, **options)
     models[1].fit(X, Y, **options)
     assert helpers.parameter_bytes(models[0]) == helpers.parameter_bytes(models[1])
-    for a, b in zip(models[0]._built().moments(), models[1]._built().moments(), strict=True):
+    for a, b in zip(
+        models[0]._network.core.moments(), models[1]._network.core.moments(), strict=True
+    ):
         assert np.array_equal(a, b)
 
 

@@ -50,15 +50,15 @@ def bits(model: culpa.Sequential) -> bytes:
 
 def all_bits(model: culpa.Sequential) -> tuple[Any, ...]:
     """Weights and everything else that training goes on from."""
-    assert model._core is not None
-    first, second, steps = model._core.moments()
+    assert model._network.core is not None
+    first, second, steps = model._network.core.moments()
     return (
         bits(model),
         first.tobytes(),
         second.tobytes(),
         steps if first.size or second.size else None,  # nothing else looks at them
-        model._core.steps,
-        model._epochs,
+        model._network.core.steps,
+        model._network.epochs,
         model.optimizer,
     )
 
@@ -678,7 +678,7 @@ def test_a_step_callback_sees_the_weights_of_its_step() -> None:
 
         def on_step(self, training: Any) -> None:
             seen.append(bits(training.model))
-            assert training.model._core.steps == training.step
+            assert training.model._network.core.steps == training.step
 
     classifier().fit(X, LABELS, epochs=2, batch_size=16, callbacks=Watch())
     assert len(set(seen)) == 3
@@ -706,8 +706,8 @@ def test_a_callback_may_stop_training_within_an_epoch() -> None:
     model = classifier()
     history = model.fit(X, LABELS, epochs=9, batch_size=16, callbacks=Stop())
     assert (history.epochs, history.stopped) == (1, "callback")
-    assert model._core is not None
-    assert model._core.steps == 5
+    assert model._network.core is not None
+    assert model._network.core.steps == 5
     assert fits_elsewhere(model)
 
 
@@ -1470,7 +1470,7 @@ try:
     model.fit(X, y, epochs=10**6, batch_size=batch, callbacks=tell, verbose=False)
 except KeyboardInterrupt:
     stopped = time.monotonic()
-    history, steps = model.history, model._core.steps
+    history, steps = model.history, model._network.core.steps
     uninterrupted = build()
     uninterrupted.fit(
         X, y, epochs=10**6, batch_size=batch, callbacks=StopAt(steps), verbose=False)
@@ -1482,7 +1482,7 @@ except KeyboardInterrupt:
         "columns": sorted({len(column) for column in history.values()}),
         "ended": tell.ended,
         "bits of as many whole steps": bool(np.array_equal(
-            model._core.parameters(), uninterrupted._core.parameters())),
+            model._network.core.parameters(), uninterrupted._network.core.parameters())),
         "history of as many epochs": (
             history.epochs == 0
             or history.loss == uninterrupted.history.loss[:history.epochs]),

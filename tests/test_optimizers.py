@@ -72,7 +72,7 @@ class Job:
         )
 
     def run(self, model: culpa.Sequential) -> dict[str, np.ndarray]:
-        steps, why, row = model._built().train(self._core)
+        steps, why, row = model._network.core.train(self._core)
         assert (steps, why, row) == (len(self.reports["losses"]), "finished", -1)
         return self.reports
 
@@ -121,7 +121,7 @@ def test_fit_follows_pytorch_for_50_steps(run: dict[str, Any]) -> None:
 def test_the_core_reports_the_losses_that_pytorch_had(run: dict[str, Any]) -> None:
     model, X, y = recorded_model()
     optimizer = getattr(culpa, run["name"])(**run["arguments"])
-    model._built().set_optimizer(optimizer._core())
+    model._network.core.set_optimizer(optimizer._core())
     reports = Job(
         X,
         y,
@@ -258,7 +258,7 @@ def test_the_core_says_where_each_array_lies_and_whether_it_decays(dtype: str) -
     layers = [culpa.Dense(outputs) for _, outputs in shapes]
     model = culpa.Sequential(layers, loss="mse", input_size=3, dtype=dtype)
     model.load_state_dict(arrays)
-    core = model._built()
+    core = model._network.core
 
     before = core.copy_parameters()
     seen, end = [], 0
@@ -317,7 +317,7 @@ def test_scikit_learn_conventions_follow_the_oracle(
     rates = [0.05, 0.05, 0.01, 0.01, 0.03, 0.002, 0.002, 0.04]
     alpha = 0.3
     weight = np.random.default_rng(5).uniform(0.2, 2.0, len(X)) if weighted else None
-    model._built().set_optimizer(
+    model._network.core.set_optimizer(
         _core.Optimizer(
             rule, scikit_learn=True, decay_per_example=True, weight_decay=alpha, **options
         )
@@ -348,7 +348,7 @@ def test_decay_per_example_is_decay_over_the_sum_of_weights() -> None:
     model, _, X, y = some_problem(rows=8)
     other = model.copy()
     for each, decay, per_example in ((model, 0.4, True), (other, 0.05, False)):
-        each._built().set_optimizer(
+        each._network.core.set_optimizer(
             _core.Optimizer("sgd", weight_decay=decay, decay_per_example=per_example)
         )
         Job(X, y, [0, 8], 0.1).run(each)
@@ -363,7 +363,7 @@ def test_gradient_scale_is_a_loss_that_is_scaled(clip_norm: float) -> None:
     for each, scale, decay in ((scaled, 4.0, 0.5), (plain, 1.0, 0.125), (halves, 4.0, 0.5)):
         optimizer = _core.Optimizer("sgd", weight_decay=decay, gradient_scale=scale)
         assert optimizer.gradient_scale == scale
-        each._built().set_optimizer(optimizer)
+        each._network.core.set_optimizer(optimizer)
     reports = Job(X, y, [0, 10, 37], 0.1, clip_norm=4.0 * clip_norm).run(scaled)
     expected = Job(X, y, [0, 10, 37], 0.4, clip_norm=clip_norm).run(plain)
     tolerance = 1e-4 if clip_norm else 1e-12  # clipping adds 1e-6 to the norm
@@ -372,7 +372,7 @@ def test_gradient_scale_is_a_loss_that_is_scaled(clip_norm: float) -> None:
     for name, array in scaled.state_dict().items():
         helpers.assert_close(name, array, plain.state_dict()[name], tolerance)
     if not clip_norm:
-        core = halves._built()
+        core = halves._network.core
         for a, b in ((0, 10), (10, 37)):
             answer = core.blame(_core.Examples(X[a:b], targets=y[a:b]), gradient=True)
             core.apply(answer["gradient"], 0.1, answer["weight_sum"])
@@ -391,7 +391,7 @@ def test_norms_and_squares_are_those_before_clipping_and_before_the_update(
     model, parameters, X, y = some_problem(dtype)
     names = ["tanh", "silu", "identity"]
     optimizer = reference.SGD(0.1, 0.9)
-    model._built().set_optimizer(culpa.SGD(0.1, momentum=0.9)._core())
+    model._network.core.set_optimizer(culpa.SGD(0.1, momentum=0.9)._core())
     weight = np.random.default_rng(3).uniform(0.1, 2.0, len(X))
     cuts = [0, 7, 12, 37]
     reports = Job(X, y, cuts, 0.1, weights=weight, clip_norm=clip_norm).run(model)
@@ -454,21 +454,23 @@ def test_gradient_and_apply_are_a_step_in_two_halves(
     whole, _, X, y = some_problem(dtype)
     halves = whole.copy()
     for model in (whole, halves):
-        model._built().set_optimizer(ours._core())
+        model._network.core.set_optimizer(ours._core())
     rates = [0.1, 0.02, 0.05]
     Job(X, y, [0, 10, 20, 37], rates).run(whole)
     for rate, (a, b) in zip(rates, [(0, 10), (10, 20), (20, 37)], strict=True):
-        core = halves._built()
+        core = halves._network.core
         answer = core.blame(_core.Examples(X[a:b], targets=y[a:b]), gradient=True)
         core.apply(answer["gradient"], rate, answer["weight_sum"])
     assert helpers.parameter_bytes(whole) == helpers.parameter_bytes(halves)
-    for one, other in zip(whole._built().moments(), halves._built().moments(), strict=True):
+    for one, other in zip(
+        whole._network.core.moments(), halves._network.core.moments(), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
 
 
 def test_apply_divides_decay_per_example_by_its_sum_of_weights() -> None:
     model, _, _, _ = some_problem()
-    core = model._built()
+    core = model._network.core
     core.set_optimizer(_core.Optimizer("sgd", weight_decay=3.0, decay_per_example=True))
     before = model.state_dict()
     core.apply(np.zeros_like(core.parameters()), 0.1, 6.0)
@@ -489,7 +491,7 @@ def test_batches_that_are_empty_or_weigh_nothing_make_no_update(
     plain, _, X, y = some_problem()
     skipping = plain.copy()
     for model in (plain, skipping):
-        model._built().set_optimizer(ours._core())
+        model._network.core.set_optimizer(ours._core())
     weight = np.ones(37)
     weight[10:20] = 0.0
     order = np.concatenate([np.arange(10), np.arange(20, 37)])
@@ -503,7 +505,9 @@ def test_batches_that_are_empty_or_weigh_nothing_make_no_update(
         clip_norm=clip_norm,
     ).run(skipping)
     assert helpers.parameter_bytes(plain) == helpers.parameter_bytes(skipping)
-    for one, other in zip(plain._built().moments(), skipping._built().moments(), strict=True):
+    for one, other in zip(
+        plain._network.core.moments(), skipping._network.core.moments(), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
     assert reports["weight_sums"].tolist() == [0, 10, 0, 0, 17, 0]
     assert reports["losses"][[0, 2, 3, 5]].tolist() == [0, 0, 0, 0]
@@ -513,9 +517,9 @@ def test_batches_that_are_empty_or_weigh_nothing_make_no_update(
 def test_steps_without_weight_still_count_for_dropout() -> None:
     """The counter is that of batches seen, so that weights do not shift the masks after them."""
     model, _, X, y = some_problem()
-    model._built().set_optimizer(culpa.SGD(0.1)._core())
+    model._network.core.set_optimizer(culpa.SGD(0.1)._core())
     Job(X, y, [0, 0, 10, 20], 0.1).run(model)
-    assert model._built().steps == 3
+    assert model._network.core.steps == 3
 
 
 def test_a_job_of_no_steps_does_nothing() -> None:
@@ -523,7 +527,7 @@ def test_a_job_of_no_steps_does_nothing() -> None:
     before = helpers.parameter_bytes(model)
     Job(X, y, [0], []).run(model)
     assert helpers.parameter_bytes(model) == before
-    assert model._built().steps == 0
+    assert model._network.core.steps == 0
 
 
 # --- Schedules -----------------------------------------------------------------------------------
@@ -765,4 +769,4 @@ def test_an_equal_optimizer_goes_on_with_its_moments() -> None:
     model.fit(X, y, optimizer=culpa.Adam(0.01), **options)
     fresh.fit(X, y, optimizer=culpa.Adam(0.01), **options)
     assert helpers.parameter_bytes(model) != helpers.parameter_bytes(fresh)
-    assert model._built().moments()[2] == 16
+    assert model._network.core.moments()[2] == 16

@@ -42,7 +42,7 @@ def examples_of(problem: Problem) -> _core.Examples:
 
 def gradient(problem: Problem, offsets: Any = None, **options: Any) -> np.ndarray:
     """The flat gradient of the last batch, its rows in their order."""
-    core = problem.model._built()
+    core = problem.model._network.core
     offsets = [0, len(problem.X)] if offsets is None else offsets
     before = core.copy_parameters()
     core.set_optimizer(culpa.SGD(1.0, momentum=0.5)._core())
@@ -62,7 +62,7 @@ def split(problem: Problem, flat: np.ndarray) -> list[np.ndarray]:
     """The weights' and biases' parts of a flat gradient."""
     parts = []
     for (weight, bias), (W, b) in zip(
-        problem.model._built().offsets(), problem.parameters, strict=True
+        problem.model._network.core.offsets(), problem.parameters, strict=True
     ):
         parts += [flat[weight : weight + W.size].reshape(W.shape), flat[bias : bias + b.size]]
     return parts
@@ -338,7 +338,7 @@ def test_an_empty_batch_is_a_step_of_noise() -> None:
     privacy = culpa.Privacy(1.0, 1.0, 1e-5, seed=0)  # 40 batches of one example on the average
     history = model.fit(X, y, epochs=1, batch_size=1, privacy=privacy, verbose=False)
     assert (np.diff(_core.poisson_batches(40, 1 / 40, 0, 0, 40)[1]) == 0).sum() > 5
-    assert model._built().moments()[2] == 40
+    assert model._network.core.moments()[2] == 40
     assert math.isfinite(history.loss[-1])
 
 

@@ -132,7 +132,7 @@ def test_a_part_of_the_examples_is_measured_as_the_whole() -> None:
     with pytest.warns(RoundingWarning):
         part = Examples(model, X, y, None).part(model, rows, " (part)")
     want = losses_of(model, X[rows], y[rows]).mean()
-    assert part.evaluate(model._built())["loss"] == pytest.approx(want, rel=1e-12)
+    assert part.evaluate(model._network.core)["loss"] == pytest.approx(want, rel=1e-12)
 
 
 def test_training_takes_the_steps_that_it_took() -> None:

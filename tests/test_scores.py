@@ -156,7 +156,7 @@ def replay(
             "learned_epoch": np.full(N, -1),
             "before": [False] * N,
         }
-    model._build(5)
+    model._network.attach(model._network.initial_core(5), 5)
     for epoch, rows in batches:
         if len(rows):
             guesses = model.predict(X[rows])

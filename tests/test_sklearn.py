@@ -616,7 +616,7 @@ def test_the_core_tells_its_weights_from_others(dtype: str) -> None:
     model = culpa.Sequential(
         [culpa.Dense(3, "relu"), culpa.Dense(1)], "mse", input_size=2, dtype=dtype
     )
-    core = model._built()
+    core = model._network.core
     weights = [np.array(core.weight(i)) for i in range(2)]
     biases = [np.array(core.bias(i)) for i in range(2)]
     assert core.holds(weights, biases)

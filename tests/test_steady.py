@@ -55,7 +55,7 @@ def train(steps):
 
 workload = WORKLOADS["tiny"]
 problem = Problem(workload)
-core = make_model(workload.shape)._built()
+core = make_model(workload.shape)._network.core
 core.set_optimizer(culpa.Adam()._core())
 examples = _core.Examples(
     problem.X,
@@ -77,7 +77,7 @@ jobs = {
 for steps in COUNTS:  # the first makes room
     count(lambda: train(steps))
 print(json.dumps({
-    "building": count(lambda: make_model(workload.shape)._built()),
+    "building": count(lambda: make_model(workload.shape)._network.core),
     "steps": [count(lambda: train(steps)) for steps in COUNTS],
 }))
 """

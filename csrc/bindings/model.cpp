@@ -21,11 +21,7 @@ constexpr const char *stop_names[] = {"finished", "time", "diverged", "interrupt
 
 using LayerTuple = std::tuple<std::size_t, std::size_t, std::string, double, double>;
 
-template <class T>
-std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const std::string &loss,
-                                     double loss_parameter, double input_scale,
-                                     double input_dropout, std::uint64_t seed, std::size_t member,
-                                     double loss_limit) {
+Network network_of(const std::vector<LayerTuple> &specs) {
   std::vector<Layer> layers;
   for (const auto &[inputs, outputs, activation, alpha, dropout] : specs) {
     Layer layer;
@@ -36,7 +32,15 @@ std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const
     layer.dropout = dropout;
     layers.push_back(layer);
   }
-  Network network = make_network(std::move(layers));
+  return make_network(std::move(layers));
+}
+
+template <class T>
+std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const std::string &loss,
+                                     double loss_parameter, double input_scale,
+                                     double input_dropout, std::uint64_t seed, std::size_t member,
+                                     double loss_limit) {
+  Network network = network_of(specs);
   network.loss = named<Loss>(loss_names, loss, "loss");
   network.loss_parameter = loss_parameter;
   network.loss_limit = loss_limit;
@@ -114,9 +118,9 @@ bool holds(const Model<T> &model, const std::vector<py::object> &weights,
 using NamedArray =
     py::typing::Tuple<py::str, py::int_, py::typing::Tuple<py::int_, py::ellipsis>, py::bool_>;
 
-template <class T> py::typing::List<NamedArray> arrays(const Model<T> &model) {
+py::typing::List<NamedArray> arrays_of(const Network &network) {
   py::typing::List<NamedArray> all;
-  for (const ParameterArray &array : model.network.arrays())
+  for (const ParameterArray &array : network.arrays())
     all.append(
         py::make_tuple(array.name, array.offset, py::tuple(py::cast(array.shape)), array.decays));
   return all;
@@ -188,9 +192,10 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             return read_only<T>({layer.outputs}, model.parameters.values.data() + layer.bias, self);
           },
           "layer"_a, "A layer's biases (outputs), a read-only view.")
-      .def("arrays", &arrays<T>,
-           "The arrays that the flat vector consists of, in its order: (name, offset, shape, "
-           "whether weight decay applies).")
+      .def(
+          "arrays", [](const M &model) { return arrays_of(model.network); },
+          "The arrays that the flat vector consists of, in its order: (name, offset, shape, "
+          "whether weight decay applies).")
       .def(
           "offsets",
           [](const M &model) {
@@ -317,6 +322,10 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
 } // namespace
 
 void bind_models(py::module_ &m) {
+  m.def(
+      "arrays_of",
+      [](const std::vector<LayerTuple> &layers) { return arrays_of(network_of(layers)); },
+      "layers"_a, "What `arrays` gives of a model of these layers, which is not built.");
   bind_model<float>(m, "Model32");
   bind_model<double>(m, "Model64");
 }

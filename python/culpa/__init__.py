@@ -35,14 +35,14 @@ from culpa.losses import (
     Poisson,
     Quantile,
 )
-from culpa.model import Sequential, fit_many
+from culpa.many import fit_many
 from culpa.optimizers import SGD, Adam, AdamW, RMSprop
 from culpa.pages import page
 from culpa.privacy import Privacy
 from culpa.rounding import RoundingWarning
 from culpa.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
 from culpa.scores import el2n, grand
-from culpa.serialization import load
+from culpa.sequential import Sequential, load
 from culpa.thread_limits import follow_threadpoolctl as _follow_threadpoolctl
 from culpa.thread_limits import watch_for_threadpoolctl as _watch_for_threadpoolctl
 from culpa.threads import default_threads as _default_threads

@@ -19,6 +19,7 @@ from culpa import aliases
 __all__ = [
     "choice",
     "describe",
+    "feature_names",
     "fraction",
     "image_shape",
     "integer",
@@ -123,6 +124,27 @@ def image_shape(value: Any, inputs: int) -> tuple[int, ...]:
     if not fits or math.prod(sizes) != inputs:
         raise ValueError(f"{expected} of the {inputs} inputs, got {sizes}")
     return sizes
+
+
+def feature_names(names: Any, inputs: int) -> tuple[str, ...] | None:
+    """Return a name for each of so many inputs, None for none, or raise."""
+    if names is None:
+        return None
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(
+            f"feature_names: expected a list of {inputs} strings, got {describe(names)}"
+        )
+    given = list(names)
+    if not all(isinstance(name, str) for name in given):
+        raise TypeError(
+            f"feature_names: expected a list of {inputs} strings, got {describe(names)}; "
+            "list(map(str, ...)) makes strings of a list"
+        )
+    if len(given) != inputs:
+        raise ValueError(
+            f"feature_names: expected a name for each of the {inputs} inputs, got {len(given)}"
+        )
+    return tuple(map(str, given))
 
 
 def outside() -> int:

@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Claim', 'Claimed', 'Examples', 'Job', 'Lent', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'barrier_seconds', 'claim', 'cosine_of_turns', 'draw', 'exponential', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'lend', 'measure_peak', 'natural_log', 'natural_log_1p', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'power', 'set_barrier_seconds', 'set_num_threads', 'set_own_threads', 'train_side_by_side']
+__all__: list[str] = ['Claim', 'Claimed', 'Examples', 'Job', 'Lent', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'arrays_of', 'barrier_seconds', 'claim', 'cosine_of_turns', 'draw', 'exponential', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'lend', 'measure_peak', 'natural_log', 'natural_log_1p', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'power', 'set_barrier_seconds', 'set_num_threads', 'set_own_threads', 'train_side_by_side']
 class Claim:
     """
     Whether a model is being trained or loaded, and by which thread.
@@ -248,6 +248,10 @@ class Model64:
     @steps.setter
     def steps(self, arg1: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
+def arrays_of(layers: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]]) -> list[tuple[str, int, tuple[int, ...], bool]]:
+    """
+    What `arrays` gives of a model of these layers, which is not built.
+    """
 def barrier_seconds(threads: typing.SupportsInt | typing.SupportsIndex) -> float:
     """
     What one meeting of so many threads costs: small steps use fewer threads.

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks, columns, data, quadrature, rounding
-
-if TYPE_CHECKING:
-    from culpa.model import Sequential
+from culpa.network import Network
 
 __all__ = ["Attribution", "compute"]
 
@@ -96,7 +94,7 @@ class Attribution:
 
 
 def compute(
-    model: Sequential,
+    network: Network,
     X: Any,
     target: Any,
     method: str,
@@ -110,7 +108,7 @@ def compute(
     seed: int,
     epsilon: float,
 ) -> Attribution:
-    """Check what is asked and walk the examples through the model."""
+    """Check what is asked and walk the examples through the network."""
     _checks.choice("method", method, METHODS)
     _checks.choice("rule", rule, RULES)
     steps = _checks.integer("steps", steps, 1)
@@ -118,16 +116,20 @@ def compute(
     seed = _checks.integer("seed", seed, 0)
     if seed >= 2**64:
         raise ValueError(f"seed: expected an integer below 2**64, got {seed}")
-    epsilon = _checks.number("epsilon", epsilon, float(np.finfo(model.dtype).tiny), 1e30)
-    core = model._built()
-    columns.check_beside(
-        model.feature_names, X, baseline=baseline, background=background, noise=noise
+    epsilon = _checks.number(
+        "epsilon", epsilon, float(np.finfo(network.architecture.dtype).tiny), 1e30
     )
-    x = data.check_dense(X, model.input_size, model.dtype, "attribute")
-    if not model._saw_inputs:
-        rounding.warn("X", rounding.drowned(x, model.dtype), columns.column_names(X))
-    options: dict[str, Any] = {"targets": _check_target(model, target, len(x))}
-    options.update(_check_compared(model, method, baseline, background, x))
+    core = network.core
+    columns.check_beside(
+        network.architecture.feature_names, X, baseline=baseline, background=background, noise=noise
+    )
+    x = data.check_dense(
+        X, network.architecture.input_size, network.architecture.dtype, "attribute"
+    )
+    if not network.saw_inputs:
+        rounding.warn("X", rounding.drowned(x, network.architecture.dtype), columns.column_names(X))
+    options: dict[str, Any] = {"targets": _check_target(network, target, len(x))}
+    options.update(_check_compared(network, method, baseline, background, x))
     kind = METHODS[method][0]
     if kind == "path":
         points = quadrature.midpoints if rule == "riemann" else quadrature.gauss_legendre
@@ -135,7 +137,7 @@ def compute(
     if kind in ("expected", "smooth"):
         options.update(samples=samples, seed=seed)
     if kind == "smooth":
-        options["noise"] = _check_noise(model, noise, x.shape[1])
+        options["noise"] = _check_noise(network, noise, x.shape[1])
     elif noise is not None:
         raise ValueError(
             f"noise: expected none for method {method!r}, got {_checks.describe(noise)}; leave it "
@@ -151,19 +153,23 @@ def compute(
         **options,
     )
     if answer["row"] >= 0:
-        raise data.not_finite("X", x, answer["row"], model.dtype, model.input_scale)
+        raise data.not_finite(
+            "X", x, answer["row"], network.architecture.dtype, network.architecture.input_scale
+        )
     if answer["baseline_row"] >= 0:
         name = "background" if "background" in options else "baseline"
         row = answer["baseline_row"]
-        raise data.not_finite(name, options[name], row, model.dtype, model.input_scale)
+        raise data.not_finite(
+            name, options[name], row, network.architecture.dtype, network.architecture.input_scale
+        )
     return Attribution(answer, method, columns.column_names(X))
 
 
-def _check_target(model: Sequential, target: Any, rows: int) -> NDArray[np.int64] | None:
+def _check_target(network: Network, target: Any, rows: int) -> NDArray[np.int64] | None:
     """Return an output per row (rows,), None for the model's own guess, or raise."""
-    outputs = model.output_size
+    outputs = network.architecture.output_size
     if target is None:
-        if outputs == 1 or model.loss.task == "classes":
+        if outputs == 1 or network.architecture.loss.task == "classes":
             return None
         raise ValueError(
             f"target: expected which of the {outputs} outputs to explain (only a classifier has "
@@ -191,7 +197,7 @@ def _check_target(model: Sequential, target: Any, rows: int) -> NDArray[np.int64
 
 
 def _check_compared(
-    model: Sequential, method: str, baseline: Any, background: Any, x: Array
+    network: Network, method: str, baseline: Any, background: Any, x: Array
 ) -> dict[str, Array]:
     """Return what the method compares x to, under its name, or raise."""
     taken = METHODS[method][1]
@@ -211,9 +217,11 @@ def _check_compared(
                 "background: expected either a baseline or a background, got both; the answer is "
                 "relative to one baseline, or the mean over a set"
             )
-        rows = data.check_dense(background, x.shape[1], model.dtype, "attribute", "background")
-        if not model._saw_inputs:
-            rounding.warn("background", rounding.drowned(rows, model.dtype))
+        rows = data.check_dense(
+            background, x.shape[1], network.architecture.dtype, "attribute", "background"
+        )
+        if not network.saw_inputs:
+            rounding.warn("background", rounding.drowned(rows, network.architecture.dtype))
         return {"background": rows}
     if "baseline" not in taken:
         raise ValueError(
@@ -221,7 +229,7 @@ def _check_compared(
             "for example a hundred rows of the training data"
         )
     if baseline is None:
-        return {"baseline": np.zeros((1, x.shape[1]), model.dtype)}
+        return {"baseline": np.zeros((1, x.shape[1]), network.architecture.dtype)}
     array = data.as_array("baseline", baseline)
     inputs = x.shape[1]
     if array.shape not in ((inputs,), x.shape):
@@ -235,7 +243,7 @@ def _check_compared(
     return {"baseline": array if array.ndim == 2 else array[None, :]}
 
 
-def _check_noise(model: Sequential, noise: Any, inputs: int) -> NDArray[np.float64]:
+def _check_noise(network: Network, noise: Any, inputs: int) -> NDArray[np.float64]:
     """Return the standard deviation of each input's noise, (inputs,), or raise."""
     expected = f"a standard deviation in the units of X, or one for each of the {inputs} inputs"
     if noise is None:
@@ -249,12 +257,12 @@ def _check_noise(model: Sequential, noise: Any, inputs: int) -> NDArray[np.float
             f"noise: expected {expected}, got shape {array.shape}; numpy.ptp(X, axis=0) gives the "
             "range of each"
         )
-    values = array.astype(np.float64)
+    values, described = array.astype(np.float64), network.architecture
     with np.errstate(over="ignore"):
-        fits = np.isfinite((values * model.input_scale).astype(model.dtype)) & (values >= 0)
+        fits = np.isfinite((values * described.input_scale).astype(described.dtype)) & (values >= 0)
     if not fits.all():
         raise ValueError(
-            f"noise: expected finite numbers of at least 0 that fit {model.dtype}, got "
+            f"noise: expected finite numbers of at least 0 that fit {described.dtype}, got "
             f"{values[~fits][0]:g}; noise is a standard deviation"
         )
     return np.ascontiguousarray(np.broadcast_to(values, inputs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,12 +13,19 @@ from culpa import _checks
 from culpa.columns import column_names
 from culpa.examples import Examples
 from culpa.groups import Groups, Quantities, group
-from culpa.layers import Activation, DenseLayer
+from culpa.layers import Activation
+from culpa.network import Network
 
-if TYPE_CHECKING:
-    from culpa.model import Sequential
-
-__all__ = ["Blame", "ExampleBlame", "Groups", "InputBlame", "Layer", "NodeBlame", "compute"]
+__all__ = [
+    "Blame",
+    "ExampleBlame",
+    "Groups",
+    "InputBlame",
+    "Layer",
+    "NodeBlame",
+    "compute",
+    "loss_and_gradients",
+]
 
 Array = NDArray[Any]
 QUANTITIES = ("losses", "nodes", "inputs", "weights", "examples")
@@ -352,20 +359,7 @@ class Blame(Quantities):
         """Return a name for each input, None for none."""
         if given is None:
             return self.feature_names
-        inputs = self.inputs.shape[1]
-        names = (
-            list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
-        )
-        if not all(isinstance(name, str) for name in names):
-            raise TypeError(
-                f"feature_names: expected a list of {inputs} strings, "
-                f"got {_checks.describe(given)}; list(map(str, ...)) makes strings of a list"
-            )
-        if len(names) != inputs:
-            raise ValueError(
-                f"feature_names: expected a name for each of the {inputs} inputs, got {len(names)}"
-            )
-        return [str(name) for name in names]
+        return _checks.feature_names(given, self.inputs.shape[1])
 
 
 def largest(values: Array, k: int) -> list[int]:
@@ -394,8 +388,8 @@ def make_frame(kind: str, columns: dict[str, Any]) -> Any:
     return library.DataFrame(columns)
 
 
-def compute(model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collection[str]) -> Blame:
-    """Walk the examples through the model and keep what is asked for."""
+def compute(network: Network, X: Any, y: Any, sample_weight: Any, want: Collection[str]) -> Blame:
+    """Walk the examples through the network and keep what is asked for."""
     if isinstance(want, str):
         want = (want,)
     if not isinstance(want, Iterable):
@@ -403,34 +397,43 @@ def compute(model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collect
             f"want: expected names among {', '.join(QUANTITIES)}, got {_checks.describe(want)}"
         )
     wanted = {_checks.choice("want", name, QUANTITIES) for name in want}
-    core = model._built()
-    examples = Examples(model, X, y, sample_weight)
-    answer = core.blame(
-        examples.core(),
+    examples, answer = _walk(
+        network,
+        X,
+        y,
+        sample_weight,
         nodes="nodes" in wanted,
         inputs="inputs" in wanted,
         norms="examples" in wanted,
         gradient="weights" in wanted,
     )
-    if answer["row"] >= 0:
-        examples.raise_not_finite(answer["row"])
     values: dict[str, Any] = {k: answer[k] for k in QUANTITIES if k in answer and k in wanted}
     if "weights" in wanted:
-        values["weights"], values["biases"] = split_gradient(model, answer["gradient"])
-    layers = [
-        Layer(layer.name, layer.units, layer.activation)
-        for layer in model.layers
-        if isinstance(layer, DenseLayer)
-    ]
+        values["weights"], values["biases"] = split_gradient(network, answer["gradient"])
+    layers = [Layer(*layer) for layer in network.dense_layers()]
     return Blame(values, layers, len(examples.x), column_names(X))
 
 
-def split_gradient(model: Sequential, flat: Array) -> tuple[list[Array], list[Array]]:
+def loss_and_gradients(
+    network: Network, X: Any, y: Any, sample_weight: Any
+) -> tuple[float, dict[str, Array]]:
+    """Return the batch loss and its gradient, as views by name."""
+    _, answer = _walk(network, X, y, sample_weight, gradient=True)
+    return answer["loss_sum"] / answer["weight_sum"], network.split(answer["gradient"])
+
+
+def split_gradient(network: Network, flat: Array) -> tuple[list[Array], list[Array]]:
     """Return a flat gradient's weights (inputs, units) and biases (units,), layer by layer."""
-    core = model._built()
-    weights, biases = [], []
-    for i, (weight, bias) in enumerate(core.offsets()):
-        shape = core.weight(i).shape
-        weights.append(flat[weight : weight + shape[0] * shape[1]].reshape(shape))
-        biases.append(flat[bias : bias + shape[1]])
-    return weights, biases
+    arrays = network.split(flat)
+    weights = [array for name, array in arrays.items() if name.endswith(".weight")]
+    return weights, [array for name, array in arrays.items() if name.endswith(".bias")]
+
+
+def _walk(
+    network: Network, X: Any, y: Any, sample_weight: Any, **wanted: bool
+) -> tuple[Examples, dict[str, Any]]:
+    examples = network.examples(X, y, sample_weight)
+    answer = network.core.blame(examples.core(), **wanted)
+    if answer["row"] >= 0:
+        examples.raise_not_finite(answer["row"])
+    return examples, answer

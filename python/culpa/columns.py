@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks
 from culpa.terminal import printable
 
 __all__ = [
     "check",
     "check_beside",
     "check_names",
-    "checked_names",
     "column_names",
     "is_frame",
     "take",
@@ -50,27 +48,6 @@ def take(X: Any, rows: NDArray[np.int64]) -> Any:
     if hasattr(X, "iloc"):
         return X.iloc[rows]
     return X.take(rows) if hasattr(X, "column_names") else X[rows]
-
-
-def checked_names(names: Any, inputs: int) -> tuple[str, ...] | None:
-    """Return a name for each of so many inputs, None for none, or raise."""
-    if names is None:
-        return None
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise TypeError(
-            f"feature_names: expected a list of {inputs} strings, got {_checks.describe(names)}"
-        )
-    given = list(names)
-    if not all(isinstance(name, str) for name in given):
-        raise TypeError(
-            f"feature_names: expected a list of {inputs} strings, got {_checks.describe(names)}; "
-            "list(map(str, ...)) makes strings of a list"
-        )
-    if len(given) != inputs:
-        raise ValueError(
-            f"feature_names: expected a name for each of the {inputs} inputs, got {len(given)}"
-        )
-    return tuple(map(str, given))
 
 
 def check(

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks, _core, columns, data, rounding
+from culpa.architecture import Architecture
 
-if TYPE_CHECKING:
-    from culpa.model import Sequential
-
-__all__ = ["Examples", "check_model", "measure_alike", "split_rows", "validation_examples"]
+__all__ = ["Examples", "measure_alike", "split_rows", "validation_examples"]
 
 
 class Examples:
     """Checked examples, and how to score them.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Of the network that they are for; it may not know its input size yet.
+    X, y, sample_weight
+        As for ``Sequential.fit``.
+    suffix : str, default ""
+        What errors name X, y and sample_weight with.
+    feature_names : list of str, optional
+        By default the columns of X.
+    columns_mend : str, default ""
+        What an error about other columns recommends beside.
+    whole : bool, default True
+        False: a part of examples that have been looked through for what rounding does to them.
+    warns_of_inputs : bool, default True
+        Whether to look for columns of X that rounding drowns. What is fine in training, or was said
+        there, is fine later.
 
     Attributes
     ----------
@@ -28,37 +45,37 @@ class Examples:
 
     def __init__(
         self,
-        model: Sequential,
+        architecture: Architecture,
         X: Any,
         y: Any,
         sample_weight: Any,
         suffix: str = "",
         *,
         feature_names: list[str] | None = None,
+        columns_mend: str = "",
         whole: bool = True,
-        trains: bool = False,
+        warns_of_inputs: bool = True,
     ) -> None:
         names = [f"{name}{suffix}" for name in ("X", "y", "sample_weight")]
-        columns.check(model.feature_names, X, names[0])
-        self.x = data.check_x(X, model.input_size, model.dtype, names[0], scale=model.input_scale)
+        loss, dtype, scale = architecture.loss, architecture.dtype, architecture.input_scale
+        columns.check(architecture.feature_names, X, names[0], mend=columns_mend)
+        self.x = data.check_x(X, architecture.input_size, dtype, names[0], scale=scale)
         self.targets = data.check_targets(
-            model.loss, y, len(self.x), model.output_size, model.dtype, names[1]
+            loss, y, len(self.x), architecture.output_size, dtype, names[1]
         )
         self.weights = data.check_weights(names[2], sample_weight, len(self.x))
-        self.loss = model.loss
-        self.metric = "r2" if model.loss.task == "regression" else "accuracy"
+        self.loss = loss
+        self.metric = "r2" if loss.task == "regression" else "accuracy"
+        self._architecture = architecture
         self._names = names
-        self._dtype = model.dtype
-        self._scale = model.input_scale
         self.exact: NDArray[np.float64] | None = None
         if whole:
             feature_names = feature_names or columns.column_names(X)
-            # What is fine in training, or was said there, is fine here.
-            if trains or not (model._saw_inputs or "validation" in suffix):
-                rounding.warn(names[0], rounding.drowned(self.x, model.dtype), feature_names)
+            if warns_of_inputs:
+                rounding.warn(names[0], rounding.drowned(self.x, dtype), feature_names)
             values = self.targets.values
             if self.metric == "r2" and values is not None:
-                lost = rounding.drowned(values, model.dtype)
+                lost = rounding.drowned(values, dtype)
                 own = columns.column_names(y) if columns.is_frame(y) else None
                 rounding.warn(names[1], lost, own)
                 if lost:
@@ -139,14 +156,21 @@ class Examples:
 
     def raise_not_finite(self, row: int) -> None:
         """Raise the error for a row that the core found to hold NaN or infinity."""
-        raise data.not_finite(self._names[0], self.x, row, self._dtype, self._scale)
+        described = self._architecture
+        raise data.not_finite(self._names[0], self.x, row, described.dtype, described.input_scale)
 
-    def part(self, model: Sequential, rows: NDArray[np.int64], suffix: str = "") -> Examples:
+    def unweighted(self) -> Examples:
+        """Return the same examples, each of which counts alike."""
+        twin = copy.copy(self)
+        twin.weights = None
+        return twin
+
+    def part(self, rows: NDArray[np.int64], suffix: str = "") -> Examples:
         """Return a copy of some rows; errors name X and y with the suffix."""
         y = self.targets.labels if self.targets.labels is not None else self.targets.values
         assert y is not None
         weights = None if self.weights is None else self.weights[rows]
-        part = Examples(model, self.x[rows], y[rows], weights, suffix, whole=False)
+        part = Examples(self._architecture, self.x[rows], y[rows], weights, suffix, whole=False)
         if self.exact is not None:
             part.judge_exactly()
         return part
@@ -159,15 +183,9 @@ def measure_alike(one: Examples, other: Examples) -> None:
         other.judge_exactly()
 
 
-def check_model(model: Any) -> None:
-    """Raise where `model` is no Sequential."""
-    from culpa.model import Sequential  # which imports what this module imports
-
-    if not isinstance(model, Sequential):
-        raise TypeError(f"model: expected a culpa.Sequential, got {_checks.describe(model)}")
-
-
-def validation_examples(model: Sequential, value: Any, names: list[str] | None) -> Examples:
+def validation_examples(
+    architecture: Architecture, value: Any, names: list[str] | None
+) -> Examples:
     """Return fit's `validation_data` checked, memory maps too; names: of the columns of X."""
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         raise TypeError(
@@ -176,9 +194,12 @@ def validation_examples(model: Sequential, value: Any, names: list[str] | None) 
         )
     weight = value[2] if len(value) == 3 else None
     columns.check(names, value[0], "X (validation)")
-    examples = Examples(model, value[0], value[1], weight, " (validation)")
+    examples = Examples(
+        architecture, value[0], value[1], weight, " (validation)", warns_of_inputs=False
+    )
     if isinstance(examples.x, np.memmap):  # what is in memory has been checked
-        data.check_finite("X (validation)", examples.x, model.dtype, model.input_scale, files=True)
+        dtype, scale = architecture.dtype, architecture.input_scale
+        data.check_finite("X (validation)", examples.x, dtype, scale, files=True)
     return examples
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, columns, data, labels, serialization
-from culpa.model import Sequential, fit_many
+from culpa import _checks, _core, columns, data, labels
+from culpa.many import fit_many
+from culpa.network import Network
 from culpa.schedules import Cosine
+from culpa.sequential import Sequential
 
 __all__ = ["Estimators", "Models", "Networks", "Split", "deal", "guess"]
 
@@ -148,8 +151,8 @@ class Networks:
 
     def answers(self, splits: Sequence[Split]) -> Iterator[tuple[Ints, Floats, Floats]]:
         """Train all; yield blocks of rows."""
-        config = self.model.config()
-        models = [serialization.from_config({**config, "seed": split.seed}) for split in splits]
+        unbuilt = replace(self.model._network.architecture, input_size=None, feature_names=None)
+        models = [Sequential._of(Network(replace(unbuilt, seed=split.seed))) for split in splits]
         rows = [split.train for split in splits]
         fit_many(models, self.x, self.codes, rows=rows, **self._with_epochs(len(rows[0])))
         for model, split in zip(models, splits, strict=True):

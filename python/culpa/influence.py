@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, columns, data, rounding, serialization
-from culpa.examples import Examples
-
-if TYPE_CHECKING:
-    from culpa import _core
-    from culpa.model import Sequential
+from culpa import _checks, columns, data, rounding
+from culpa.network import Network
 
 __all__ = ["Influence", "compute"]
 
@@ -59,26 +55,35 @@ class Influence:
 
 
 def compute(
-    model: Sequential,
+    network: Network,
     X_train: Any,
     y_train: Any,
     X_test: Any,
     y_test: Any,
-    checkpoints: Any,
+    checkpoints: Sequence[Network | Mapping[str, Any]] | None,
     learning_rates: Any,
     top: Any,
 ) -> Influence:
-    """Check what is asked and let the core compare the examples."""
+    """Check what is asked and let the core compare the examples.
+
+    The checkpoints are networks, or the arrays of one by name; None: the network as it is.
+    """
     k = 0 if top is None else _checks.integer("top", top, 1, "None gives all scores")
-    model._built()
+    described = network.architecture
+    core = network.frozen_core()
     for name, X in (("X_train", X_train), ("X_test", X_test)):
-        columns.check(model.feature_names, X, name)
-        data.check_dense(X, model.input_size, model.dtype, "influence", name)
+        columns.check(described.feature_names, X, name)
+        data.check_dense(X, described.input_size, described.dtype, "influence", name)
     columns.check(columns.column_names(X_train), X_test, "X_test", those="those of X_train")
     with rounding.once():
-        train = Examples(model, X_train, y_train, None, "_train")
-        test = Examples(model, X_test, y_test, None, "_test")
-    cores = _cores(model, checkpoints)
+        train = network.examples(X_train, y_train, suffix="_train")
+        test = network.examples(X_test, y_test, suffix="_test")
+    cores = [core]
+    if checkpoints is not None:
+        cores = [
+            _as_network(network, checkpoint, f"checkpoints[{i}]").frozen_core()
+            for i, checkpoint in enumerate(checkpoints)
+        ]
     factors = _factors(learning_rates, len(cores))
     kind: Any = type(cores[0])
     try:
@@ -111,55 +116,19 @@ def _factors(learning_rates: Any, checkpoints: int) -> NDArray[np.float64]:
     return np.array([_checks.number("learning_rates", float(rate), 0.0) for rate in rates])
 
 
-def _cores(model: Sequential, checkpoints: Any) -> list[_core.Model32 | _core.Model64]:
-    """Return the core of a copy of each checkpoint: what is compared does not train meanwhile."""
-    if checkpoints is None:
-        return [_frozen(model)]
-    if isinstance(checkpoints, (str, os.PathLike, Mapping)) or not isinstance(
-        checkpoints, Sequence
-    ):
-        checkpoints = [checkpoints]
-    if not checkpoints:
-        raise ValueError(
-            "checkpoints: expected at least one, got none; leave it out to ask the model itself"
-        )
-    return [_frozen(_model(model, one, f"checkpoints[{i}]")) for i, one in enumerate(checkpoints)]
-
-
-def _frozen(model: Sequential) -> _core.Model32 | _core.Model64:
-    core = model._make_core(model._built().weight(0).shape[0])
-    core.set_parameters(model._built().copy_parameters())
-    return core
-
-
-def _model(model: Sequential, checkpoint: Any, name: str) -> Sequential:
-    """Return a checkpoint as a model of the same shape as `model`, or raise."""
-    from culpa.model import Sequential
-
+def _as_network(network: Network, checkpoint: Network | Mapping[str, Any], name: str) -> Network:
+    """Return a checkpoint as a network that computes as this one but for its weights, or raise."""
     if isinstance(checkpoint, Mapping):
-        # Not model.copy(): its optimizer's moments are not needed.
-        config = {**model.config(), "input_size": None}
-        other = serialization.from_config(config)
+        # Not a copy of the network: its optimizer's moments are not needed.
+        other = Network(replace(network.architecture, input_size=None, feature_names=None))
         try:
             other.load_state_dict(checkpoint)
-            if other.input_size != model.input_size:
-                raise ValueError(
-                    f"state: expected {model.input_size} inputs, got {other.input_size}"
-                )
+            if other.inputs != network.inputs:
+                raise ValueError(f"state: expected {network.inputs} inputs, got {other.inputs}")
         except (ValueError, TypeError, RuntimeError) as error:
             raise type(error)(f"{name}: {error}") from None
         return other
-    if isinstance(checkpoint, (str, os.PathLike)):
-        try:
-            checkpoint = serialization.load(checkpoint)
-        except (OSError, ValueError) as error:
-            raise type(error)(f"{name}: {error}") from None
-    if not isinstance(checkpoint, Sequential):
-        raise TypeError(
-            f"{name}: expected a culpa.Sequential, the path of a saved one, or a state_dict, got "
-            f"{_checks.describe(checkpoint)}"
-        )
-    for what, (got, expected) in _differences(checkpoint, model).items():
+    for what, (got, expected) in _differences(checkpoint, network).items():
         raise ValueError(
             f"{name}: expected {what} as the model's, {expected}, got {got}; pass checkpoints of "
             "this model's own training"
@@ -167,11 +136,11 @@ def _model(model: Sequential, checkpoint: Any, name: str) -> Sequential:
     return checkpoint
 
 
-def _differences(one: Sequential, other: Sequential) -> dict[str, tuple[Any, Any]]:
-    """Return in what the functions that two models compute differ, beside their weights."""
+def _differences(one: Network, other: Network) -> dict[str, tuple[Any, Any]]:
+    """Return in what the functions that two networks compute differ, beside their weights."""
 
-    def description(model: Sequential) -> dict[str, Any]:
-        config = model.config()
+    def description(network: Network) -> dict[str, Any]:
+        config = network.architecture.config()
         layers = [
             (layer["dense"], layer["activation"], layer["alpha"])
             for layer in config["layers"]
@@ -181,6 +150,7 @@ def _differences(one: Sequential, other: Sequential) -> dict[str, tuple[Any, Any
         return {"layers": layers, **{name: config[name] for name in names}}
 
     a, b = description(one), description(other)
-    if one.feature_names and other.feature_names:  # without names there is nothing to compare
-        a["feature_names"], b["feature_names"] = one.feature_names, other.feature_names
+    names = [network.architecture.feature_names for network in (one, other)]
+    if all(names):  # without names there is nothing to compare
+        a["feature_names"], b["feature_names"] = names
     return {name: (a[name], b[name]) for name in a if a[name] != b[name]}

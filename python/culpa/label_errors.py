@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, held_out, rounding
 from culpa.blame import make_frame
-from culpa.model import Sequential
+from culpa.sequential import Sequential
 
 __all__ = ["LabelError", "LabelErrors", "find_label_errors"]
 

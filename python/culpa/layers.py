@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from culpa import _checks, _core
 
-if TYPE_CHECKING:
-    from culpa.model import Sequential
-
-__all__ = ["ACTIVATIONS", "INITIALIZERS", "Activation", "Dense", "DenseLayer", "Dropout"]
+__all__ = ["ACTIVATIONS", "INITIALIZERS", "Activation", "Dense", "Dropout"]
 
 # Name -> default alpha.
 ACTIVATIONS: dict[str, float] = {
@@ -167,51 +163,3 @@ class Dropout:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", _checks.fraction("rate", self.rate))
-
-
-class DenseLayer:
-    """A dense layer of a model: its description, and its weights in the model's memory.
-
-    Obtained from ``model.layers[i]``.
-    """
-
-    def __init__(self, model: Sequential, description: Dense, index: int) -> None:
-        self._model = model
-        self._index = index
-        self.description = description
-
-    @property
-    def name(self) -> str:
-        """The layer's name in ``state_dict``: "dense_0", "dense_1", ..."""
-        return f"dense_{self._index}"
-
-    @property
-    def units(self) -> int:
-        """Number of nodes."""
-        return self.description.units
-
-    @property
-    def activation(self) -> Activation:
-        """The activation."""
-        return self.description.activation
-
-    @property
-    def weight(self) -> NDArray[Any]:
-        """Weights (inputs, units): a read-only view that follows training. Assign to change."""
-        return self._model._built().weight(self._index)
-
-    @weight.setter
-    def weight(self, value: ArrayLike) -> None:
-        self._model.load_state_dict({f"{self.name}.weight": value}, partial=True)
-
-    @property
-    def bias(self) -> NDArray[Any]:
-        """Biases (units,): a read-only view that follows training. Assign to change."""
-        return self._model._built().bias(self._index)
-
-    @bias.setter
-    def bias(self, value: ArrayLike) -> None:
-        self._model.load_state_dict({f"{self.name}.bias": value}, partial=True)
-
-    def __repr__(self) -> str:
-        return repr(self.description)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, data
-from culpa.examples import Examples
 from culpa.losses import probabilities
-
-if TYPE_CHECKING:
-    from culpa.model import Sequential
+from culpa.sequential import Sequential
 
 __all__ = ["el2n", "grand"]
 
@@ -114,8 +111,6 @@ def grand(models: Sequential | Sequence[Sequential], X: ArrayLike, y: ArrayLike)
 
 
 def _as_models(models: Any) -> list[Sequential]:
-    from culpa.model import Sequential
-
     several = list(models) if isinstance(models, (list, tuple)) else [models]
     for i, model in enumerate(several):
         if not isinstance(model, Sequential):
@@ -140,8 +135,7 @@ def _mean(
 
 
 def _error_norms(model: Sequential, X: Any, y: Any) -> Scores:
-    core = model._built()
-    examples = Examples(model, X, y, None)
+    core, examples = model._network.core, model._network.examples(X, y)
     labels, values = examples.targets.labels, examples.targets.values
     norms = np.empty(len(examples.x))
     for at in range(0, len(norms), BLOCK):

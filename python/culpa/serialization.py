@@ -3,65 +3,43 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from culpa import _checks
-from culpa.layers import Activation, Dense, Dropout
-from culpa.losses import LOSSES
+from numpy.typing import NDArray
+
+from culpa import _checks, data
+from culpa.architecture import Architecture
 from culpa.terminal import printable
 from culpa.writing import replacing
 
-if TYPE_CHECKING:
-    from culpa.model import Sequential
-
-__all__ = ["from_config", "load", "save"]
+__all__ = ["read", "write"]
 
 FORMAT = "1"
 
 
-def save(model: Sequential, path: str | PathLike[str]) -> None:
+def write(
+    path: str | PathLike[str], architecture: Architecture, arrays: Mapping[str, NDArray[Any]]
+) -> None:
     """Write a model; see ``Sequential.save``."""
     from safetensors.numpy import save as to_bytes
 
     place = _checks.path("path", path)
-    model._built()
-    metadata = {"culpa": FORMAT, "model": json.dumps(model.config())}
+    metadata = {"culpa": FORMAT, "model": json.dumps(architecture.config())}
     with replacing(place) as file:
-        file.write(to_bytes(model.state_dict(), metadata))
+        file.write(to_bytes(dict(arrays), metadata))
 
 
-def load(path: str | PathLike[str]) -> Sequential:
-    """Read a model that ``Sequential.save`` wrote.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file.
-
-    Returns
-    -------
-    Sequential
-        Ready to predict; its optimizer begins afresh.
+def read(path: str | PathLike[str]) -> tuple[Architecture, dict[str, NDArray[Any]]]:
+    """Return what a file holds: the architecture, with its input size, and the arrays by name.
 
     Raises
     ------
     FileNotFoundError
         Where there is no such file.
     ValueError
-        Where the file is damaged or not a culpa model. Nothing in it is ever executed.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile
-    >>> import culpa
-    >>> model = culpa.Sequential([culpa.Dense(3)], loss="mse", input_size=2)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = pathlib.Path(folder, "model.safetensors")
-    ...     model.save(path)
-    ...     culpa.load(path).layers[0].weight.shape
-    (2, 3)
+        Where the file is damaged or not a culpa model.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -75,9 +53,9 @@ def load(path: str | PathLike[str]) -> Sequential:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             if "culpa" not in metadata or "model" not in metadata:
-                raise _bad(path, "it was not written by culpa's save")
+                raise _refusal(path, "it was not written by culpa's save")
             if metadata["culpa"] != FORMAT:
-                raise _bad(
+                raise _refusal(
                     path,
                     f"its format is {printable(metadata['culpa'])!r}, and this version of culpa "
                     f"reads {FORMAT!r}: install the one that wrote it",
@@ -85,63 +63,29 @@ def load(path: str | PathLike[str]) -> Sequential:
             config = json.loads(metadata["model"])
             names = list(file.keys())
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+            architecture = Architecture.from_config(config)
             # Sizes are compared with the tensors that are there before anything is allocated.
-            _check_shapes(config, shapes)
-            seed = _checks.integer("seed", config["seed"], 0)
-            model = from_config({**config, "seed": seed, "input_size": None})
-            model.load_state_dict({name: file.get_tensor(name) for name in names})
-            model.feature_names = config.get("feature_names")
+            expected = architecture.shapes()
+            if expected != shapes:
+                raise ValueError(
+                    f"its tensors do not fit its layers: expected {expected}, got {shapes}"
+                )
+            arrays = {name: data.as_array(name, file.get_tensor(name)) for name in names}
+            for name, array in arrays.items():
+                data.check_finite(name, array, architecture.dtype)
     except SafetensorError as error:
-        raise _bad(path, str(error)) from None
+        raise _refusal(path, str(error)) from None
     except (KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise _bad(path, f"its description is malformed ({error})") from None
+        raise _refusal(path, f"its description is malformed ({error})") from None
     except ValueError as error:
         if str(error).startswith("path:"):
             raise
-        raise _bad(path, str(error)) from None
-    return model
+        raise _refusal(path, str(error)) from None
+    return architecture, arrays
 
 
-def _bad(path: str | PathLike[str], why: str) -> ValueError:
+def _refusal(path: str | PathLike[str], why: str) -> ValueError:
     return ValueError(
         f"path: expected a model saved by culpa, got {str(path)!r}: {printable(why)}; save the "
         "model again, or restore the file from a copy"
-    )
-
-
-def _check_shapes(config: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
-    width = _checks.integer("input_size", config["input_size"], 1)
-    units = [layer["dense"] for layer in config["layers"] if "dense" in layer]
-    expected: dict[str, tuple[int, ...]] = {}
-    for i, n in enumerate(units):
-        expected[f"dense_{i}.weight"] = (width, n)
-        expected[f"dense_{i}.bias"] = (n,)
-        width = n
-    if expected != shapes:
-        raise ValueError(f"its tensors do not fit its layers: expected {expected}, got {shapes}")
-
-
-def from_config(config: dict[str, Any]) -> Sequential:
-    """Return a new model from what ``Sequential.config`` gave."""
-    from culpa.model import Sequential
-
-    layers: list[Dense | Dropout] = []
-    for layer in config["layers"]:
-        if "dropout" in layer:
-            layers.append(Dropout(layer["dropout"]))
-            continue
-        name, alpha = layer["activation"], layer["alpha"]
-        takes_alpha = name in ("leaky_relu", "elu")
-        activation = Activation(name, alpha if takes_alpha else None)
-        layers.append(Dense(layer["dense"], activation, initializer=layer["initializer"]))
-    kind = LOSSES[_checks.choice("loss", config["loss"]["name"], LOSSES)]
-    parameter = config["loss"]["parameter"]
-    loss = kind(*[parameter for _ in fields(kind)])
-    return Sequential(
-        layers,
-        loss,
-        seed=config["seed"],
-        input_size=config["input_size"],
-        dtype=config["dtype"],
-        input_scale=config["input_scale"],
     )

@@ -7,30 +7,29 @@ the result.
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, columns, data, monitor, target_size
+from culpa import _checks, _core, columns, data, monitor, rounding, target_size
 from culpa.accounting import Account
-from culpa.callbacks import Callback, EarlyStopping, History, as_callbacks, as_early_stopping
+from culpa.callbacks import EarlyStopping, History, as_callbacks, as_early_stopping
 from culpa.examples import Examples, measure_alike, split_rows, validation_examples
-from culpa.optimizers import Adam, Optimizer, as_optimizer
-from culpa.privacy import Privacy, check_examples, check_privacy
+from culpa.network import Network, Snapshot
+from culpa.optimizers import Adam, as_optimizer
+from culpa.options import Options
+from culpa.privacy import check_examples, check_privacy
 from culpa.progress import Reporter, make_reporter
-from culpa.schedules import Constant, Schedule, as_schedule, checked_factors
+from culpa.schedules import as_schedule, checked_factors
 
-if TYPE_CHECKING:
-    from culpa.model import Sequential, Snapshot
+__all__ = ["DivergedError", "Training", "fit", "fit_side_by_side"]
 
-__all__ = ["DivergedError", "Training", "run", "run_side_by_side"]
-
+ANEW = "; to train on other columns, build a new model, or set feature_names to None"
 CHUNK_SECONDS = 0.05
 MOST_ROWS = 2_000_000  # of a chunk
 
@@ -57,6 +56,8 @@ class Training:
     ----------
     model : Sequential
         The model in training; predict and evaluate work meanwhile.
+    architecture : Architecture
+        What the model is, with its number of inputs.
     history : History
         Rows of the epochs completed.
     epoch, epochs : int
@@ -69,65 +70,65 @@ class Training:
 
     def __init__(
         self,
-        model: Sequential,
+        network: Network,
+        model: Any,
         X: Any,
         y: Any,
-        *,
-        rows: Any = None,
-        epochs: int = 10,
-        batch_size: int = 128,
-        optimizer: str | Optimizer | None = None,
-        validation_data: Any = None,
-        validation_split: float = 0.0,
-        sample_weight: Any = None,
-        class_weight: Any = None,
-        clip_norm: float | None = None,
-        privacy: Privacy | None = None,
-        early_stopping: EarlyStopping | int | bool | None = None,
-        schedule: str | Schedule | None = None,
-        callbacks: Callback | Callable[[Training], object] | Sequence[Any] = (),
-        shuffle: bool = True,
-        verbose: bool | int = True,
+        options: Options,
     ) -> None:
-        self.epochs = _checks.integer("epochs", epochs, 0)
-        batch_size = _checks.integer("batch_size", batch_size, 1)
-        self.clip_norm = (
-            0.0 if clip_norm is None else _checks.number("clip_norm", clip_norm, 0.0, open_low=True)
-        )
-        split = _checks.fraction("validation_split", validation_split)
-        self.stopping = as_early_stopping(early_stopping)
-        self.schedule = Constant() if schedule is None else as_schedule(schedule)
+        self.epochs = _checks.integer("epochs", options.epochs, 0)
+        batch_size = _checks.integer("batch_size", options.batch_size, 1)
+        self.clip_norm = 0.0
+        if options.clip_norm is not None:
+            self.clip_norm = _checks.number("clip_norm", options.clip_norm, 0.0, open_low=True)
+        split = _checks.fraction("validation_split", options.validation_split)
+        self.stopping = as_early_stopping(options.early_stopping)
+        schedule, optimizer = options.schedule, options.optimizer
+        self.schedule = as_schedule("constant" if schedule is None else schedule)
         if optimizer is None:
-            optimizer = model.optimizer or Adam(1e-3)
-        optimizer = as_optimizer(optimizer)
-        self.callbacks = as_callbacks(callbacks)
+            optimizer = network.optimizer or Adam(1e-3)
+        self.optimizer = as_optimizer(optimizer)
+        self.callbacks = as_callbacks(options.callbacks)
+        self.privacy = privacy = options.privacy
         if privacy is not None:
-            check_privacy(privacy, sample_weight, class_weight, clip_norm, shuffle)
-        self.privacy = privacy
+            check_privacy(
+                privacy,
+                options.sample_weight,
+                options.class_weight,
+                options.clip_norm,
+                options.shuffle,
+            )
 
-        # Everything is checked before the model is touched (but for a model that is not built yet:
-        # it learns its input size here, and fit takes that back where a later check fails).
-        anew = "; to train on other columns, build a new model, or set feature_names to None"
-        columns.check(model.feature_names, X, mend=anew)
+        # Everything is checked before the network is touched: one that knows no input size yet gets
+        # the core that is made here in begin().
+        described = network.architecture
         self.feature_names = columns.column_names(X)
-        x = data.check_x(X, model.input_size, model.dtype, finite=False)
-        self.built_here = model.input_size is None
-        if self.built_here:
-            model._build(x.shape[1])
         self.examples = Examples(
-            model, x, y, sample_weight, feature_names=self.feature_names, trains=True
+            described,
+            X,
+            y,
+            options.sample_weight,
+            feature_names=self.feature_names,
+            columns_mend=ANEW,
         )
-        self.rows, held_out = split_rows(model.seed, len(x), rows, split, validation_data)
-        if privacy is not None and rows is not None:
-            check_examples(rows)
+        x = self.examples.x
+        self.core = network.core if network.is_built else network.initial_core(x.shape[1])
+        self.architecture = described = described.with_inputs(x.shape[1])
+        self.rows, held_out = split_rows(
+            described.seed, len(x), options.rows, split, options.validation_data
+        )
+        if privacy is not None and options.rows is not None:
+            check_examples(options.rows)
         self.validation: Examples | None = None
         if held_out is not None:
-            self.validation = self.examples.part(model, held_out, " (validation part)")
-        elif validation_data is not None:
-            self.validation = validation_examples(model, validation_data, self.feature_names)
+            self.validation = self.examples.part(held_out, " (validation part)")
+        elif options.validation_data is not None:
+            self.validation = validation_examples(
+                described, options.validation_data, self.feature_names
+            )
         if held := self.validation:
             measure_alike(self.examples, held)
-        self._weigh_classes(model, class_weight)  # not of what is validated on
+        self._weigh_classes(options.class_weight)  # not of what is validated on
         self._score_scale = self.examples.score_scale(self.rows)
         scales = {"r2": self._score_scale, "val_r2": held.score_scale() if held else None}
         self.monitor = monitor.choose(self.stopping, self.examples.metric, validated=bool(held))
@@ -139,10 +140,9 @@ class Training:
             )
 
         self.model = model
-        self.core = model._built()
-        self.optimizer = optimizer
+        self.network = network
         n = len(self.rows) if self.rows is not None else len(x)
-        self.shuffle = bool(shuffle)
+        self.shuffle = bool(options.shuffle)
         self.batch_size = min(batch_size, n)
         self.offsets = np.append(np.arange(0, n, self.batch_size), n).astype(np.int64)
         self.steps_per_epoch = len(self.offsets) - 1
@@ -179,15 +179,15 @@ class Training:
         self._presented = np.empty((2, 0))
         self._records: dict[str, Any] = {}  # what the core is told of them
         self._epoch_order: NDArray[np.int64] | None = None
-        self._verbose = verbose
+        self._verbose = options.verbose
         self.reporter = Reporter()
         for callback in self.callbacks:
             callback.check(self)
 
-    def _weigh_classes(self, model: Sequential, class_weight: Any) -> None:
-        examples = self.examples
+    def _weigh_classes(self, class_weight: Any) -> None:
+        examples, described = self.examples, self.architecture
         by_class = data.class_weights(
-            class_weight, examples.targets, model.loss, model.output_size, self.rows
+            class_weight, examples.targets, described.loss, described.output_size, self.rows
         )
         own = examples.weights
         by_class = data.check_weights("class_weight", by_class, len(examples.x))
@@ -197,33 +197,35 @@ class Training:
             examples.weights = data.check_weights("class_weight", weights, len(weights))
 
     def begin(self) -> None:
-        """Touch the model for the first time: all that could be wrong has been checked."""
-        model = self.model
-        changes = self.optimizer != model.optimizer
-        self._begun = model._snapshot(moments=changes or isinstance(self.examples.x, np.memmap))
+        """Touch the network for the first time: all that could be wrong has been checked."""
+        network = self.network
+        changes = self.optimizer != network.optimizer
+        self._history_before = self.model.history
+        self._begun = network.snapshot(
+            self.core, moments=changes or isinstance(self.examples.x, np.memmap)
+        )
+        network.attach(self.core, self.examples.x.shape[1])
         self.history.privacy = self._account
-        model.history = self.history
+        self.model.history = self.history
         if changes:
             self.core.set_optimizer(self.optimizer._core())
-        model.optimizer = self.optimizer
+        network.optimizer = self.optimizer
         self.reporter = make_reporter(self._verbose, self)
-        with _core.lend(model._claim):
+        with _core.lend(network.claim):
             for callback in self.callbacks:
                 callback.on_fit_begin(self)
-        if model.feature_names is None:
-            model.feature_names = self.feature_names
-        model._saw_inputs = True
+        if network.architecture.feature_names is None:
+            network.name_features(self.feature_names)
+        network.saw_inputs = True
 
     def take_back(self) -> None:
         """Leave the model as it was, where the core refused to take the first step."""
-        begun, model = self._begun, self.model
+        begun = self._begun
         if begun is None or self.step > 0:
             return
-        model.history, model._feature_names = begun.history, begun.feature_names
-        if self.optimizer is model.optimizer and begun.optimizer != self.optimizer:
-            model._restore(begun)
-        if self.built_here:
-            model._unbuild()
+        changed = self.optimizer is self.network.optimizer and begun.optimizer != self.optimizer
+        self.network.restore(begun, numbers=changed)
+        self.model.history = self._history_before
 
     # The chunks
 
@@ -254,19 +256,19 @@ class Training:
         )
 
     def _begin_epoch(self) -> None:
-        model = self.model
+        described, epochs = self.architecture, self.network.epochs
         order = self.rows
         if self.privacy is not None and self.privacy.sampling == "poisson":
             drawn, self.offsets = _core.poisson_batches(
                 self.n_examples,
                 self.batch_size / self.n_examples,
                 self._private["noise_seed"],
-                model._epochs * self.steps_per_epoch,
+                epochs * self.steps_per_epoch,
                 self.steps_per_epoch,
             )
             order = drawn if self.rows is None else self.rows[drawn]
         elif self.shuffle:
-            shuffled = _core.permutation(self.n_examples, model.seed, 0, model._epochs)
+            shuffled = _core.permutation(self.n_examples, described.seed, 0, epochs)
             order = shuffled if self.rows is None else self.rows[shuffled]
         self._epoch_order = order
         self._epoch_examples = self.examples.core(order, self._score_scale)
@@ -288,7 +290,7 @@ class Training:
             self.schedule,
             steps + self.epoch * self.steps_per_epoch,
             self.total_steps,
-            self.model._epochs + steps / max(self.steps_per_epoch, 1),
+            self.network.epochs + steps / max(self.steps_per_epoch, 1),
         )
 
     def take(self, result: tuple[int, str, int]) -> None:
@@ -299,15 +301,14 @@ class Training:
         self._count_private_steps()
         if stop == "not_finite":
             assert self._begun is not None
-            self.model._restore(self._begun)
-            if self.built_here:
-                self.model._unbuild()
+            self.network.restore(self._begun)
+            self.model.history = self._history_before
             self.examples.raise_not_finite(row)
         if stop == "diverged":
             self._diverge()
         for callback in self.callbacks:
             if callback.every and done and self.step % callback.every == 0:
-                with _core.lend(self.model._claim):
+                with _core.lend(self.network.claim):
                     callback.on_step(self)
         if self._in_epoch == self.steps_per_epoch:
             self._end_epoch()
@@ -358,8 +359,8 @@ class Training:
             row["epsilon"] = epsilon
         self.history.append(row)
         self._note_best(row[self.monitor])
-        self.model._epochs += 1
-        with _core.lend(self.model._claim):
+        self.network.epochs += 1
+        with _core.lend(self.network.claim):
             for callback in self.callbacks:
                 callback.on_epoch_end(self)
         self.reporter.epoch_end(row)
@@ -391,7 +392,7 @@ class Training:
         The epoch's loss was measured while the weights moved, so the weights at its end may already
         be lost: they are tried on the examples, beside those from before the fit.
         """
-        self.model._forget_moments()
+        self.network.forget_moments()
         assert self._begun is not None
         before = self._begun.parameters
         candidates = [(before, "those it had before fit")]
@@ -409,7 +410,7 @@ class Training:
                 kept, least = candidate, loss
         self.core.set_parameters(kept[0])
         if kept[0] is before:
-            self.model.feature_names = self._begun.feature_names
+            self.network.architecture = self._begun.architecture.with_inputs(self.network.inputs)
         done = min(self._in_epoch, self.steps_per_epoch - 1)
         raise DivergedError(
             f"the loss became NaN or infinite in epoch {self.epoch}, step {self._in_epoch} of "
@@ -431,13 +432,29 @@ class Training:
         if "epsilon" in self.history and self._account and (epsilon := self._account.epsilon):
             self.history.amend({"epsilon": epsilon})
         self.reporter.close()
-        with _core.lend(self.model._claim):
+        with _core.lend(self.network.claim):
             for callback in self.callbacks:
                 callback.on_fit_end(self)
 
 
-OPTIONS = inspect.getfullargspec(Training.__init__).kwonlyargs
-"""What fit takes beside X and y."""
+def fit(network: Network, model: Any, X: Any, y: Any, options: Options) -> History:
+    """Train a network; `model` is its face, which callbacks see."""
+    with _core.claim([network.claim], "fit", trains=True), rounding.once():
+        return run(Training(network, model, X, y, options))
+
+
+def fit_side_by_side(
+    networks: Sequence[Network], models: Sequence[Any], X: Any, y: Any, options: Sequence[Options]
+) -> list[History]:
+    """Train several networks on the same data at once."""
+    claims = [network.claim for network in networks]
+    with _core.claim(claims, "fit_many", trains=True), rounding.once():
+        return run_side_by_side(
+            [
+                Training(network, model, X, y, own)
+                for network, model, own in zip(networks, models, options, strict=True)
+            ]
+        )
 
 
 def run(training: Training) -> History:
@@ -459,7 +476,7 @@ def run(training: Training) -> History:
 
 
 def run_side_by_side(trainings: Sequence[Training]) -> list[History]:
-    """Work through several trainings at once."""
+    """Work through the chunks of several trainings at once."""
     most_rows = MOST_ROWS // len(trainings)
     with ExitStack() as begun:
         try:

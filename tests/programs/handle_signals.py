@@ -38,7 +38,7 @@ class Note(culpa.Callback):
         self.states = []
 
     def on_step(self, training):
-        self.states.append(training.model._core.copy_parameters())
+        self.states.append(training.model._network.core.copy_parameters())
 
 
 OPTIONS = {"epochs": 1, "batch_size": BATCH, "verbose": False}
@@ -47,7 +47,7 @@ TRAINED = models if call == "fit many" else models[:1]
 another = make(2)
 another.fit(X[:BATCH], y[:BATCH], **OPTIONS)
 state = models[0].state_dict()
-start = [model._core.copy_parameters() for model in models]
+start = [model._network.core.copy_parameters() for model in models]
 
 expected = []  # [model][step]: without any signal
 for i, model in enumerate(models):
@@ -73,7 +73,7 @@ answer = {"handled": 0, "inside": 0, "errors": [], "whole": True, "child": None}
 
 def steps_of(model, i):
     """After which step these weights are; -1: none."""
-    flat = model._core.copy_parameters()
+    flat = model._network.core.copy_parameters()
     return next((k for k, one in enumerate(expected[i]) if np.array_equal(one, flat)), -1)
 
 
@@ -81,7 +81,9 @@ def read():
     seen = [steps_of(model, i) for i, model in enumerate(TRAINED)]
     copy = models[0].copy()
     answer["whole"] &= seen[0] >= 0 and len(set(seen)) == 1
-    answer["whole"] &= not TRAINS or copy._core.steps == seen[0] == copy._core.moments()[2]
+    answer["whole"] &= (
+        not TRAINS or copy._network.core.steps == seen[0] == copy._network.core.moments()[2]
+    )
     models[0].predict(X[:5])
     models[0].blame(X[:5], y[:5])
     models[0].evaluate(X[:5], y[:5])
@@ -164,7 +166,7 @@ answer["seconds"] = time.perf_counter() - began
 signal.setitimer(signal.ITIMER_REAL, 0)
 if TRAINS:
     answer["same"] = all(
-        np.array_equal(model._core.copy_parameters(), expected[i][-1])
+        np.array_equal(model._network.core.copy_parameters(), expected[i][-1])
         for i, model in enumerate(TRAINED)
     )
 else:

@@ -43,7 +43,7 @@ NAMES = ("finished", "MemoryError", "another error", "changed", "all done")
 
 def run_once(call, n):
     """In a child: 0 where the call finished all the same, 1 after a MemoryError, ..."""
-    before = one._core.copy_parameters()
+    before = one._network.core.copy_parameters()
     enough = False
     try:
         library.arm(n)
@@ -55,7 +55,7 @@ def run_once(call, n):
         return 4 if enough else 0
     except MemoryError:
         trains = call in (CALLS["fit"], CALLS["fit_many"])
-        same = np.array_equal(before, one._core.copy_parameters())
+        same = np.array_equal(before, one._network.core.copy_parameters())
         one.predict(X[:3])
         one.fit(X[:3], y[:3], epochs=1, verbose=False)  # not locked
         return 1 if same or trains else 3

@@ -10,25 +10,22 @@ from numpy.typing import NDArray
 from culpa import _core
 from culpa.examples import Examples
 from culpa.layers import Dense
+from culpa.sequential import Sequential
 
 if TYPE_CHECKING:
     from culpa.losses import Loss
-    from culpa.model import Sequential
-
 __all__ = ["best_constant", "chance_loss"]
 
 
 def chance_loss(loss: Loss, examples: Examples, outputs: int) -> float:
     """Return the mean loss of the best constant outputs, by the core's own loss."""
     n = len(examples.x)
-    core = _constant_model(loss, best_constant(loss, examples, outputs))._built()
+    core = _constant_model(loss, best_constant(loss, examples, outputs))._network.core
     losses, _, _ = core.evaluate(_core.Examples(np.zeros((n, 1)), **examples.targets.keywords()))
     return float(losses.mean())
 
 
 def _constant_model(loss: Loss, outputs: NDArray[np.float64]) -> Sequential:
-    from culpa.model import Sequential  # which imports what this module imports
-
     layer = Dense(len(outputs), initializer="zeros")
     model = Sequential([layer], loss, input_size=1, dtype="float64")
     model.layers[0].bias = outputs  # type: ignore[union-attr]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, _core, columns
-from culpa.examples import Examples, check_model
+from culpa.examples import Examples
 from culpa.health.findings import Finding, LayerHealth, judge
 from culpa.health.vitals import measure
 from culpa.optimizers import Adam
-
-if TYPE_CHECKING:
-    from culpa.model import Sequential
+from culpa.sequential import Sequential, check_sequential
 
 __all__ = ["Diagnosis", "diagnose", "diagnose_examples", "sample"]
 
@@ -134,25 +131,22 @@ def diagnose(
     All 4 nodes of dense_0 never respond to any of the 3 examples: switched off, they cannot learn.
     Nothing before them can learn either.
     """
-    check_model(model)
+    check_sequential(model)
     max_examples = _checks.integer("max_examples", max_examples, 1)
-    model._built()
+    examples = sample(model._network.examples(X, y), max_examples)
     model = model.copy()  # another thread may train it meanwhile
-    return diagnose_examples(model, sample(model, X, y, max_examples), columns.column_names(X))
+    return diagnose_examples(model, examples, columns.column_names(X))
 
 
-def sample(
-    model: Sequential, X: Any, y: Any, most: int, rows: NDArray[np.int64] | None = None
-) -> Examples:
+def sample(examples: Examples, most: int, rows: NDArray[np.int64] | None = None) -> Examples:
     """Return at most so many of the examples, of the given rows where there are any."""
-    examples = Examples(model, X, y, None)
     if rows is None:
         rows = np.arange(len(examples.x), dtype=np.int64)
     if len(rows) > most:
         rows = rows[np.sort(_core.permutation(len(rows), 0, 0, 0)[:most])]
     if len(rows) == len(examples.x):
         return examples
-    return examples.part(model, rows)
+    return examples.part(rows)
 
 
 def diagnose_examples(

@@ -118,7 +118,7 @@ class HealthCheck(Callback):
             )
         if self._data is not None:
             columns.check(training.feature_names, self._data[0], "X (HealthCheck)")
-            sample(training.model, *self._data, self._most)
+            Examples(training.architecture, *self._data, None, warns_of_inputs=False)
 
     def on_fit_begin(self, training: Training) -> None:
         """Choose the examples to look at."""
@@ -126,13 +126,13 @@ class HealthCheck(Callback):
         self._training = training
         model = training.model
         if self._data is not None:
-            self._examples = sample(model, *self._data, self._most)
+            examples = Examples(training.architecture, *self._data, None)
+            self._examples = sample(examples, self._most)
             self._names = columns.column_names(self._data[0])
         else:
             self._names = training.feature_names
-            y = training.examples.targets
-            values = y.labels if y.labels is not None else y.values
-            self._examples = sample(model, training.examples.x, values, self._most, training.rows)
+            # A copy without weights: each example counts alike.
+            self._examples = sample(training.examples.unweighted(), self._most, training.rows)
         self.layer_names = tuple(key[:-7] for key in model.state_dict() if key.endswith(".weight"))
 
     def on_epoch_end(self, training: Training) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _core, blame, data, target_size
+from culpa.dense_layer import DenseLayer
 from culpa.examples import Examples
 from culpa.health.chance import chance_loss
 from culpa.health.findings import LayerHealth, Vitals
-from culpa.layers import Dense, DenseLayer
+from culpa.layers import Dense
 from culpa.optimizers import Adam
-
-if TYPE_CHECKING:
-    from culpa.model import Sequential
+from culpa.sequential import Sequential
 
 __all__ = ["measure"]
 
@@ -45,7 +44,7 @@ def measure(model: Sequential, examples: Examples, names: list[str] | None, rate
     rate : float
         Learning rate of the step that is tried.
     """
-    core = model._built()
+    core = model._network.core
     layers = [layer for layer in model.layers if isinstance(layer, DenseLayer)]
     bad = tuple(int(np.sum(~np.isfinite(x.weight)) + np.sum(~np.isfinite(x.bias))) for x in layers)
     nodes = [_Nodes(layer) for layer in layers]
@@ -55,7 +54,7 @@ def measure(model: Sequential, examples: Examples, names: list[str] | None, rate
     probes = [] if any(bad) else [_probe(model, layer) for layer in layers]
     widest = max(examples.x.shape[1], *(layer.units for layer in layers))
     for rows in np.array_split(np.arange(n), -(-n // max(1, BATCH_VALUES // widest))):
-        batch = examples.part(model, rows)
+        batch = examples.part(rows)
         answer = core.blame(batch.core(), nodes=True)
         if answer["row"] >= 0:
             batch.raise_not_finite(answer["row"])
@@ -64,7 +63,7 @@ def measure(model: Sequential, examples: Examples, names: list[str] | None, rate
         if stop is not None:
             overflow = stop if overflow is None else min(stop, overflow)
     whole = core.blame(examples.core(), gradient=True)
-    gradients, _ = blame.split_gradient(model, whole["gradient"])
+    gradients, _ = blame.split_gradient(model._network, whole["gradient"])
     steps = _next_step(model, whole["gradient"], rate)
     ok = [not any(bad) and (overflow is None or i < overflow) for i in range(len(layers))]
     table = tuple(
@@ -93,7 +92,7 @@ def measure(model: Sequential, examples: Examples, names: list[str] | None, rate
         chance_loss(model.loss, examples, model.output_size),
         rate,
         model.dtype,
-        model._epochs > 0,
+        model._network.epochs > 0,
         bad,
         overflow,
         nodes[-1].relative_change() if all(ok) else np.nan,
@@ -171,7 +170,7 @@ def _probe(model: Sequential, layer: DenseLayer) -> Sequential:
 def _walk(probes: list[Sequential], nodes: list[_Nodes], h: Array) -> int | None:
     """Carry a batch through the layers; return the first whose activations are not finite."""
     for i, (probe, node) in enumerate(zip(probes, nodes, strict=True)):
-        core, units = probe._built(), probe.output_size
+        core, units = probe._network.core, probe.output_size
         # Targets far below any output: mae's derivative is 1 / units, and the error signals are
         # the slopes over the units, as the core itself computes them.
         far_below = np.full((len(h), units), -np.finfo(probe.dtype).max / 4, probe.dtype)
@@ -186,7 +185,7 @@ def _walk(probes: list[Sequential], nodes: list[_Nodes], h: Array) -> int | None
 def _next_step(model: Sequential, gradient: Array, rate: float) -> list[float]:
     """Return the norm of each layer's change of weights, were this the next step's gradient."""
     twin = model.copy()
-    core = twin._built()
+    core = twin._network.core
     if model.optimizer is None:
         core.set_optimizer(Adam(1e-3)._core())
     core.apply(gradient, rate)

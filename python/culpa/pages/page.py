@@ -8,17 +8,14 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, columns, data
-from culpa.examples import Examples, check_model
 from culpa.pages import story
-
-if TYPE_CHECKING:
-    from culpa.model import Sequential
+from culpa.sequential import Sequential, check_sequential
 
 __all__ = ["Story", "page", "render", "tell"]
 
@@ -125,10 +122,10 @@ def tell(
     title: str | None,
 ) -> Story:
     """Return what the page tells, from checked arguments; they are those of `page`."""
-    check_model(model)
-    model._built()
+    check_sequential(model)
+    model._network.core  # noqa: B018  # raises
     model = model.copy()  # what another thread trains meanwhile would not add up
-    examples = Examples(model, X, y, None)
+    examples = model._network.examples(X, y)
     row = _row(model, X, y, example, len(examples.x))
     x = data.dense(examples.x[row : row + 1])
     labels, values = examples.targets.labels, examples.targets.values

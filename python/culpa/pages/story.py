@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from culpa.blame import Blame, largest
-from culpa.layers import DenseLayer
+from culpa.dense_layer import DenseLayer
 from culpa.losses import probabilities
 from culpa.pages import curves, plain_words
 from culpa.pages.plain_words import Outcome
-
-if TYPE_CHECKING:
-    from culpa.model import Sequential
+from culpa.sequential import Sequential
 
 __all__ = ["Names", "fix", "outcome", "tell"]
 

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from culpa import _checks, blame, columns, data
 from culpa.influence import Influence
 from culpa.labels import as_labels, is_missing, several
-from culpa.model import Sequential
 from culpa.plots import _style
 from culpa.plots._inputs import draw_image
+from culpa.sequential import Sequential
 from culpa.sparse import is_sparse
 
 if TYPE_CHECKING:

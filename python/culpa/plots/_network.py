@@ -11,14 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from culpa import _checks, blame, data
 from culpa.columns import check as check_columns
 from culpa.columns import column_names
-from culpa.examples import check_model
 from culpa.plots import _style
 from culpa.plots._inputs import colour_bar
+from culpa.sequential import Sequential, check_sequential
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from culpa.model import Sequential
 
 __all__ = ["network"]
 
@@ -103,8 +101,8 @@ def network(
     >>> ax.get_title(loc="left").startswith("Example 17: ")
     True
     """
-    check_model(model)
-    model._built()
+    check_sequential(model)
+    model._network.core  # noqa: B018  # raises
     model = model.copy()  # one state, whoever trains it meanwhile
     most = _checks.integer("nodes", nodes, 1)
     connections = _checks.integer("connections", connections, 0)

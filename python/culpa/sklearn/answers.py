@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_array,
@@ -16,9 +18,9 @@ from sklearn.utils.validation import (
 
 from culpa import blame, columns
 from culpa.attribution import Attribution
-from culpa.layers import Dense, Dropout
-from culpa.model import Sequential
-from culpa.sklearn.network import Network
+from culpa.network import Network
+from culpa.sequential import Sequential
+from culpa.sklearn.network import EstimatorNetwork
 from culpa.threads import own_threads
 
 __all__ = ["Answers", "numbers"]
@@ -57,7 +59,7 @@ class Answers:
     n_threads: int | None
     classes_: Array
 
-    def _network(self) -> Network:
+    def _network(self) -> EstimatorNetwork:
         raise NotImplementedError
 
     def _encoded(self, y: Any, name: str = "y") -> Array:
@@ -77,28 +79,14 @@ class Answers:
             of an example.
         """
         check_is_fitted(self)
-        shape = self._network().shape
-        layers: list[Dense | Dropout] = []
-        for units, activation, rate in zip(
-            shape.widths[1:], shape.activations, shape.dropout, strict=False
-        ):
-            layers.append(Dense(units, activation, initializer="zeros"))
-            if rate:
-                layers.append(Dropout(rate))
-        layers.append(Dense(shape.widths[-1], initializer="zeros"))
-        model = Sequential(
-            layers,
-            shape.loss,
-            seed=shape.seed,
-            input_size=shape.widths[0],
-            dtype=shape.dtype,
+        names = self._names()
+        architecture = replace(
+            self._network().architecture, feature_names=None if names is None else tuple(names)
         )
-        state: dict[str, ArrayLike] = {}
-        for i, (weight, bias) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
-            state |= {f"dense_{i}.weight": weight, f"dense_{i}.bias": bias}
-        model.load_state_dict(state)
-        model.feature_names = self._names()
-        return model
+        arrays = itertools.chain.from_iterable(zip(self.coefs_, self.intercepts_, strict=True))
+        return Sequential._of(
+            Network.of(architecture, dict(zip(architecture.shapes(), arrays, strict=True)))
+        )
 
     def _names(self) -> list[str] | None:
         names = getattr(self, "feature_names_in_", None)

@@ -100,7 +100,7 @@ class Fit:
         if (held := self._held_out) is not None:  # prepared once, evaluated each epoch
             targets = self._objective.targets(model._smoothed(held.encoded))
             self._held_x = as_rows(held.X)
-            self._validation = self._network.examples(
+            self._validation = self._network.weighted_examples(
                 self._held_x,
                 targets,
                 held.sample_weight,
@@ -161,7 +161,7 @@ class Fit:
         """Warn where the network's dtype rounds the spread of targets away; say whether it does."""
         if is_classifier(self.model):
             return False
-        dtype, held = self._network.shape.dtype, self._held_out
+        dtype, held = self._network.architecture.dtype, self._held_out
         lost = rounding.drowned(y, dtype)
         name = "y" if lost or held is None else "y_val"
         lost = lost or (rounding.drowned(held.encoded, dtype) if held is not None else [])
@@ -264,7 +264,9 @@ class Fit:
         """Train on all batches; return the mean of their losses, weighed by their sizes."""
         steps = self.steps_per_epoch
         sums = np.zeros((3, steps))  # of losses, weights, squared weights
-        examples = self._network.examples(self._x, self._targets, self._weights, rows, self._exact)
+        examples = self._network.weighted_examples(
+            self._x, self._targets, self._weights, rows, self._exact
+        )
         self._rates = rates = self._epoch_rates()
         while self._in_epoch < steps and not self._diverged:
             first = self._in_epoch

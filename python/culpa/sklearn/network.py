@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _core, data
-from culpa.layers import Activation
+from culpa.architecture import Architecture
+from culpa.layers import Activation, Dense, Dropout
 from culpa.losses import Loss
-from culpa.model import CORES
+from culpa.network import Network
 from culpa.sklearn.pace import Pace
 from culpa.sparse import SparseRows, is_sparse
 
-__all__ = ["Network", "Objective", "Shape", "as_rows"]
+__all__ = ["EstimatorNetwork", "Objective", "architecture_of", "as_rows"]
 
 Array = NDArray[Any]
 Rows = Array | SparseRows
@@ -69,51 +69,52 @@ class Objective:
         return np.asarray((entropy - counts).sum(axis=1))
 
 
-@dataclass(frozen=True)
-class Shape:
-    """All that the core must know to build a network."""
+def architecture_of(
+    widths: Sequence[int],
+    activations: Sequence[Activation],
+    dropout: Sequence[float],
+    loss: Loss,
+    dtype: str,
+    seed: int,
+) -> Architecture:
+    """Return the architecture of an estimator's network.
 
-    widths: tuple[int, ...]
-    activations: tuple[Activation, ...]  # of the hidden layers
-    dropout: tuple[float, ...]  # the same
-    loss: Loss
-    dtype: str
-    seed: int  # of dropout
-    loss_limit: float  # largest value of an output's loss, 0: none
+    Parameters
+    ----------
+    widths : sequence of int
+        Inputs, hidden layers, outputs.
+    activations, dropout : sequence
+        Of each hidden layer.
+    loss : Loss
+        The core's.
+    dtype : str
+        "float32" or "float64".
+    seed : int
+        Of dropout.
+    """
+    layers: list[Dense | Dropout] = []
+    for units, activation, rate in zip(widths[1:], activations, dropout, strict=False):
+        layers.append(Dense(units, activation, initializer="zeros"))
+        if rate:
+            layers.append(Dropout(rate))
+    layers.append(Dense(widths[-1], initializer="zeros"))
+    return Architecture(tuple(layers), loss, seed=seed, dtype=dtype, input_size=widths[0])
 
 
-class Network:
+class EstimatorNetwork(Network):
     """The core's copy of an estimator's weights, with its optimizer.
 
     The arrays in ``coefs_`` and ``intercepts_`` are the truth wherever a user can reach them:
     :meth:`load` notes what was written into them, :meth:`store` writes back what training did.
     """
 
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-        activations = (*shape.activations, Activation("identity"))
-        dropout = (*shape.dropout, 0.0)
-        self.core = CORES[shape.dtype](
-            layers=[
-                (inputs, outputs, activation.name, activation.alpha or 0.0, rate)
-                for (inputs, outputs), activation, rate in zip(
-                    itertools.pairwise(shape.widths), activations, dropout, strict=True
-                )
-            ],
-            loss=shape.loss.name,
-            loss_parameter=shape.loss.parameter,
-            input_scale=1.0,
-            input_dropout=0.0,
-            seed=shape.seed,
-            member=0,
-            loss_limit=shape.loss_limit,
-        )
-        layers = range(len(shape.widths) - 1)  # views, which follow training
+    def __init__(self, architecture: Architecture, *, loss_limit: float = 0.0) -> None:
+        super().__init__(architecture, loss_limit=loss_limit)
+        layers = range(len(architecture.dense))  # views, which follow training
         self._weights = [self.core.weight(i) for i in layers]
         self._biases = [self.core.bias(i) for i in layers]
         self._pace: Pace | None = None
         self._settings: tuple[float, float] | None = None
-        self._claim = _core.Claim()  # of the thread that trains it, or loads weights
 
     def training(self) -> _core.Claimed:
         """Let nothing load weights, in a `with` statement that begins with :meth:`take_over`.
@@ -121,7 +122,7 @@ class Network:
         A guess that is asked for meanwhile, by another thread or a signal handler, would put back
         those from before.
         """
-        return _core.claim([self._claim], "fit", trains=True)
+        return _core.claim([self.claim], "fit", trains=True)
 
     def take_over(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> None:
         """Note these weights, where they are not those that the core has."""
@@ -132,8 +133,8 @@ class Network:
         # Of another layout or dtype, but the same numbers.
         if all(np.array_equal(a, b) for a, b in zip(own, given, strict=True)):
             return
-        flat = np.zeros(len(self.core.parameters()), self.shape.dtype)
-        for places, values in zip(self.split(flat), (coefs, intercepts), strict=True):
+        flat = np.zeros_like(self.core.parameters())
+        for places, values in zip(self.layers_of(flat), (coefs, intercepts), strict=True):
             for place, value in zip(places, values, strict=True):
                 place[...] = value
         self.core.set_parameters(flat)
@@ -147,7 +148,7 @@ class Network:
         if self.core.holds(coefs, intercepts):
             return True
         try:
-            with _core.claim([self._claim], "load", trains=False):
+            with _core.claim([self.claim], "load", trains=False):
                 self.take_over(coefs, intercepts)
         except RuntimeError:
             return False
@@ -179,7 +180,7 @@ class Network:
         self.core.set_optimizer(pace.in_core(alpha, gradient_scale))
         self.core.steps = pace.steps
         if moments is not None:
-            first, second = (np.asarray(moment, self.shape.dtype) for moment in moments[:2])
+            first, second = (np.asarray(moment, self.architecture.dtype) for moment in moments[:2])
             if [len(first), len(second)] == [len(moment) for moment in self.core.moments()[:2]]:
                 self.core.set_moments(first, second, moments[2])
         self._pace, self._settings, pace.moments = pace, settings, None
@@ -200,9 +201,9 @@ class Network:
     def check_finite(self, rows: Rows, row: int) -> None:
         """Raise where the core found a row with a value that its dtype cannot hold."""
         if row >= 0:
-            raise data.not_finite("X", rows, row, self.shape.dtype)
+            raise data.not_finite("X", rows, row, self.architecture.dtype)
 
-    def examples(
+    def weighted_examples(
         self,
         rows: Rows,
         targets: dict[str, Array],
@@ -221,15 +222,13 @@ class Network:
     ) -> dict[str, Any]:
         """Return sums of losses and weights over examples, and the flat gradient of their mean."""
         rows = as_rows(X)
-        answer = self.core.blame(self.examples(rows, targets, sample_weight), gradient=True)
+        answer = self.core.blame(
+            self.weighted_examples(rows, targets, sample_weight), gradient=True
+        )
         self.check_finite(rows, answer["row"])
         return answer
 
-    def split(self, flat: Array) -> tuple[list[Array], list[Array]]:
-        """Return a flat vector's weights (inputs, outputs) and biases (outputs,)."""
-        weights, biases = [], []
-        for i, (weight, bias) in enumerate(self.core.offsets()):
-            inputs, outputs = self.shape.widths[i : i + 2]
-            weights.append(flat[weight : weight + inputs * outputs].reshape(inputs, outputs))
-            biases.append(flat[bias : bias + outputs])
-        return weights, biases
+    def layers_of(self, flat: Array) -> tuple[list[Array], list[Array]]:
+        """Return a flat vector's weights (inputs, outputs) and biases (outputs,), as views."""
+        arrays = list(self.split(flat).values())
+        return arrays[::2], arrays[1::2]

@@ -8,6 +8,7 @@ gradients for L-BFGS.
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
@@ -30,7 +31,7 @@ from culpa.optimizers import OPTIMIZERS, Optimizer, as_optimizer
 from culpa.schedules import SCHEDULES, Schedule
 from culpa.sklearn.answers import Answers
 from culpa.sklearn.fitting import Fit, HeldOut
-from culpa.sklearn.network import Network, Objective, Shape, as_rows
+from culpa.sklearn.network import EstimatorNetwork, Objective, architecture_of, as_rows
 from culpa.sklearn.pace import Pace
 from culpa.threads import own_threads
 
@@ -87,7 +88,7 @@ class Perceptron(Answers, CallbackSupportMixin):
     """Mixed in before one of scikit-learn's perceptrons."""
 
     _optimizer: Pace
-    _core: tuple[list[Any], Network]
+    _core: tuple[list[Any], EstimatorNetwork]
 
     def _validate_params(self) -> None:
         """Check the parameters as scikit-learn does; say what a name from elsewhere is here."""
@@ -140,9 +141,9 @@ class Perceptron(Answers, CallbackSupportMixin):
         """Return encoded targets as a user would have given them."""
         return y
 
-    def _network(self) -> Network:
+    def _network(self) -> EstimatorNetwork:
         """Return the core's network, with the weights that the estimator has now."""
-        known: tuple[list[Any], Network] | None = self.__dict__.get("_core")
+        known: tuple[list[Any], EstimatorNetwork] | None = self.__dict__.get("_core")
         settings = [_frozen(self.__dict__.get(name)) for name in SHAPING]
         # A guess about one row takes less time than to work out its network.
         if (
@@ -157,24 +158,25 @@ class Perceptron(Answers, CallbackSupportMixin):
         dropout, objective = tuple(self._dropout()), self._objective()
         # A line search fails where the value stops but the gradient goes on: L-BFGS has no limit.
         clips = objective.clips and self.solver != "lbfgs"
-        shape = Shape(
+        architecture = architecture_of(
             widths=(len(self.coefs_[0]), *(np.shape(weight)[1] for weight in self.coefs_)),
-            activations=tuple(self._activations()),
+            activations=self._activations(),
             dropout=dropout,
             loss=objective.loss,
             dtype=dtype,
             seed=self.__dict__.get("_dropout_seed", 0) if any(dropout) else 0,
-            loss_limit=-math.log(np.finfo(dtype).eps) if clips else 0.0,
         )
+        limit = -math.log(np.finfo(dtype).eps) if clips else 0.0
+        new = functools.partial(EstimatorNetwork, architecture, loss_limit=limit)
         if known is None:  # of several threads that come at once, all take one's
-            known = self.__dict__.setdefault("_core", (settings, Network(shape)))
+            known = self.__dict__.setdefault("_core", (settings, new()))
         network = known[1]
-        if network.shape != shape:
+        if (network.architecture, network.loss_limit) != (architecture, limit):
             if "_optimizer" in self.__dict__:
                 self._optimizer = network.remember(self._optimizer)
-            network = Network(shape)
+            network = new()
         if not network.load(self.coefs_, self.intercepts_):  # another thread is training it
-            network = Network(shape)
+            network = new()
             network.load(self.coefs_, self.intercepts_)
             return network
         if known != (settings, network):
@@ -406,7 +408,7 @@ class Perceptron(Answers, CallbackSupportMixin):
             loss += constant.sum() if sample_weight is None else (constant * sample_weight).sum()
         loss += 0.5 * self.alpha * sum(float(np.vdot(weight, weight)) for weight in self.coefs_)
         answer["gradient"] *= objective.gradient_scale
-        weights, biases = network.split(answer["gradient"])
+        weights, biases = network.layers_of(answer["gradient"])
         for gradient, weight in zip(weights, self.coefs_, strict=True):
             gradient += self.alpha / total * weight
         return loss / total, weights, biases
@@ -450,7 +452,7 @@ class Perceptron(Answers, CallbackSupportMixin):
             network, rows = self._network(), as_rows(X)
             if check_input and len(rows) >= rounding.LEAST_GUESSES:
                 names = self.__dict__.get("feature_names_in_")
-                rounding.warn("X", rounding.drowned(rows, network.shape.dtype), names)
+                rounding.warn("X", rounding.drowned(rows, network.architecture.dtype), names)
             outputs = network.outputs(rows)
         # Float64 rows give float64 guesses, as those of matrix products, by float32 weights too.
         outputs = outputs.astype(np.result_type(X.dtype, outputs.dtype), copy=False)

@@ -31,7 +31,7 @@ class CulpaSide:
             {f"dense_{i}.weight": weight for i, weight in enumerate(problem.weights)}
             | {f"dense_{i}.bias": bias for i, bias in enumerate(problem.biases)}
         )
-        self.core = model._built()
+        self.core = model._network.core
         self.core.set_optimizer(culpa.Adam(LEARNING_RATE)._core())
         self.initial = self.core.parameters().copy()
         self.no_moments = np.zeros_like(self.initial)

@@ -1,53 +1,38 @@
-"""Sequential: a model, from its description to its guesses."""
+"""Sequential, the face of a network, and load."""
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from os import PathLike
-from typing import Any, NamedTuple, Self
+from typing import Any, Never, Self
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import (
     _checks,
-    _core,
     attribution,
     blame,
-    columns,
-    data,
     influence,
-    rounding,
+    predictions,
     serialization,
     training,
 )
-from culpa.callbacks import Callback, History
-from culpa.examples import Examples
-from culpa.layers import Dense, DenseLayer, Dropout
-from culpa.losses import Loss, as_loss, probabilities
+from culpa.architecture import Architecture
+from culpa.callbacks import EarlyStopping, History
+from culpa.dense_layer import DenseLayer, layers_of
+from culpa.layers import Dense, Dropout
+from culpa.losses import Loss
+from culpa.network import Network
 from culpa.optimizers import Optimizer
-from culpa.thread_limits import follow_threadpoolctl
+from culpa.options import Callbacks, as_options
+from culpa.privacy import Privacy
+from culpa.schedules import Schedule
 
-__all__ = ["Sequential", "fit_many"]
+__all__ = ["Sequential", "check_sequential", "load"]
 
 Array = NDArray[Any]
-CORES: dict[str, type[_core.Model32] | type[_core.Model64]] = {
-    "float32": _core.Model32,
-    "float64": _core.Model64,
-}
-
-
-class Snapshot(NamedTuple):
-    """Where a model was when a fit began."""
-
-    parameters: Array
-    moments: tuple[Array, Array, int] | None
-    steps: int
-    epochs: int
-    optimizer: Optimizer | None
-    history: History | None
-    feature_names: tuple[str, ...] | None
 
 
 class Sequential:
@@ -107,46 +92,67 @@ class Sequential:
         dtype: str = "float32",
         input_scale: float = 1.0,
     ) -> None:
-        self._descriptions = _checked_layers(layers)
-        self._dense = [layer for layer in self._descriptions if isinstance(layer, Dense)]
-        self.loss = as_loss(loss)
-        if seed is None:
-            seed = secrets.randbits(63)
-        self.seed = _checks.integer("seed", seed, 0)
-        if self.seed >= 2**64:
-            raise ValueError(f"seed: expected an integer below 2**64, got {seed!r}")
-        self.dtype = _checks.choice("dtype", dtype, CORES)
-        most = float(np.finfo(self.dtype).max)
-        self.input_scale = _checks.number("input_scale", input_scale, -most, most)
-        self.optimizer: Optimizer | None = None
-        self.history: History | None = None
-        self.layers: list[DenseLayer | Dropout] = []
-        for layer in self._descriptions:
-            if isinstance(layer, Dense):
-                index = sum(isinstance(other, DenseLayer) for other in self.layers)
-                self.layers.append(DenseLayer(self, layer, index))
-            else:
-                self.layers.append(layer)
-        self._epochs = 0  # seen in all fits: what shuffles and decays count by
-        self._saw_inputs = False  # a fit has, and has said what rounding does to them
-        self._claim = _core.Claim()  # of the thread that trains it, or loads weights
-        self._core: _core.Model32 | _core.Model64 | None = None
-        self._input_size: int | None = None
-        self._feature_names: tuple[str, ...] | None = None
-        if input_size is not None:
-            self._build(_checks.integer("input_size", input_size, 1))
+        self._wear(
+            Network(
+                Architecture(
+                    layers,  # type: ignore[arg-type]
+                    loss,  # type: ignore[arg-type]
+                    seed=secrets.randbits(63) if seed is None else seed,
+                    dtype=dtype,
+                    input_scale=input_scale,
+                    input_size=input_size,
+                )
+            )
+        )
 
-    # Shape
+    @classmethod
+    def _of(cls, network: Network) -> Self:
+        """Return the face of a network."""
+        model = cls.__new__(cls)
+        model._wear(network)
+        return model
+
+    def _wear(self, network: Network) -> None:
+        self._network = network
+        self.history: History | None = None
+        self.layers: list[DenseLayer | Dropout] = layers_of(network)
+
+    # What it is
+
+    @property
+    def loss(self) -> Loss:
+        """What training minimises."""
+        return self._network.architecture.loss
+
+    @property
+    def seed(self) -> int:
+        """Of initial weights, shuffles and dropout."""
+        return self._network.architecture.seed
+
+    @property
+    def dtype(self) -> str:
+        """What the model computes in."""
+        return self._network.architecture.dtype
+
+    @property
+    def input_scale(self) -> float:
+        """What multiplies all inputs."""
+        return self._network.architecture.input_scale
 
     @property
     def input_size(self) -> int | None:
         """Number of inputs; None until the first data are seen."""
-        return self._input_size
+        return self._network.architecture.input_size
 
     @property
     def output_size(self) -> int:
         """Number of outputs."""
-        return self._dense[-1].units
+        return self._network.architecture.output_size
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """The optimizer used last."""
+        return self._network.optimizer
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
@@ -156,71 +162,36 @@ class Sequential:
         Wherever rows come as a frame, their columns must be these, in this order; arrays are taken
         as they are. To rename the inputs, assign a list of strings; None forgets the names.
         """
-        return self._feature_names
+        return self._network.architecture.feature_names
 
     @feature_names.setter
     def feature_names(self, names: Sequence[str] | None) -> None:
-        if names is not None:
-            self._built()  # raises where there is no input size yet
-        self._feature_names = columns.checked_names(names, self._input_size or 0)
-
-    def _make_core(self, inputs: int) -> _core.Model32 | _core.Model64:
-        specs: list[tuple[int, int, str, float, float]] = []
-        input_dropout, width = 0.0, inputs
-        for layer in self._descriptions:
-            if isinstance(layer, Dense):
-                alpha = layer.activation.alpha or 0.0
-                specs.append((width, layer.units, layer.activation.name, alpha, 0.0))
-                width = layer.units
-            elif specs:
-                specs[-1] = (*specs[-1][:4], layer.rate)
-            else:
-                input_dropout = layer.rate
-        weights = sum(spec[0] * spec[1] for spec in specs)
-        widest = max(specs, key=lambda spec: spec[0] * spec[1])
-        too_many = (
-            f"layers: expected a model that fits into memory, got {weights:,} weights, most "
-            f"of them in a layer of {widest[0]} x {widest[1]}; use fewer units or inputs"
-        )
-        if weights > 2**40:  # before any size leaves the range of the core's integers
-            raise ValueError(too_many)
-        try:
-            return CORES[self.dtype](
-                layers=specs,
-                loss=self.loss.name,
-                loss_parameter=self.loss.parameter,
-                input_scale=self.input_scale,
-                input_dropout=input_dropout,
-                seed=self.seed,
-                member=0,
-            )
-        except MemoryError:
-            raise MemoryError(too_many) from None
-
-    def _initial_core(self, inputs: int) -> _core.Model32 | _core.Model64:
-        core = self._make_core(inputs)
-        flat = np.zeros_like(core.parameters())
-        for i, (layer, (at, _)) in enumerate(zip(self._dense, core.offsets(), strict=True)):
-            weight = layer.initial_weight(core.weight(i).shape[0], self.seed, i)
-            flat[at : at + weight.size] = weight.ravel()
-        core.set_parameters(flat)
-        return core
-
-    def _build(self, inputs: int) -> None:
-        self._core, self._input_size = self._initial_core(inputs), inputs
-
-    def _built(self) -> _core.Model32 | _core.Model64:
-        follow_threadpoolctl()
-        if self._core is None:
-            raise RuntimeError(
-                "the model has no weights yet, for it does not know its input size: call fit, or "
-                "pass input_size= to Sequential"
-            )
-        return self._core
+        self._network.name_features(names)
 
     # Training
 
-    def fit(self, X: ArrayLike, y: ArrayLike, **options: Any) -> History:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        rows: ArrayLike | None = None,
+        epochs: int = 10,
+        batch_size: int = 128,
+        optimizer: str | Optimizer | None = None,
+        validation_data: Sequence[Any] | None = None,
+        validation_split: float = 0.0,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        clip_norm: float | None = None,
+        privacy: Privacy | None = None,
+        early_stopping: EarlyStopping | int | bool | None = None,
+        schedule: str | Schedule | None = None,
+        callbacks: Callbacks = (),
+        shuffle: bool = True,
+        verbose: bool | int = True,
+        **unknown: Never,
+    ) -> History:
         """Train on examples.
 
         Parameters
@@ -310,59 +281,27 @@ class Sequential:
         >>> model.fit(X, y, epochs=5, validation_data=(X_test, y_test)).epochs
         5
         """
-        with _core.claim([self._claim], "fit", trains=True), rounding.once():
-            return training.run(self._prepare(X, y, options))
-
-    def _prepare(self, X: Any, y: Any, options: dict[str, Any]) -> training.Training:
-        for name in options:
-            try:
-                _checks.choice("fit", name, training.OPTIONS)
-            except ValueError as error:
-                raise TypeError(str(error)) from None
-        was_built = self._core is not None
-        try:
-            return training.Training(self, X, y, **options)
-        except BaseException:
-            if not was_built:
-                self._unbuild()
-            raise
-
-    def _unbuild(self) -> None:
-        """Forget an input size that came from data that turned out to be wrong."""
-        self._core = self._input_size = None
-
-    def _snapshot(self, *, moments: bool) -> Snapshot:
-        core = self._built()
-        if moments:
-            parameters, first, second, updates, steps = core.state()
-        else:
-            parameters, steps = core.copy_parameters(), core.steps
-        return Snapshot(
-            parameters,
-            (first, second, updates) if moments else None,
-            steps,
-            self._epochs,
-            self.optimizer,
-            self.history,
-            self._feature_names,
+        options = as_options(
+            {
+                "rows": rows,
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "optimizer": optimizer,
+                "validation_data": validation_data,
+                "validation_split": validation_split,
+                "sample_weight": sample_weight,
+                "class_weight": class_weight,
+                "clip_norm": clip_norm,
+                "privacy": privacy,
+                "early_stopping": early_stopping,
+                "schedule": schedule,
+                "callbacks": callbacks,
+                "shuffle": shuffle,
+                "verbose": verbose,
+                **unknown,
+            }
         )
-
-    def _restore(self, snapshot: Snapshot) -> None:
-        """Return to where a fit began; with the optimizer's memory where the snapshot has it."""
-        core = self._built()
-        core.set_parameters(snapshot.parameters)
-        core.steps, self._epochs = snapshot.steps, snapshot.epochs
-        self.optimizer, self.history = snapshot.optimizer, snapshot.history
-        self._feature_names = snapshot.feature_names
-        if snapshot.moments is not None and self.optimizer is not None:
-            core.set_optimizer(self.optimizer._core())
-            core.set_moments(*snapshot.moments)
-        elif snapshot.moments is not None:  # never trained before
-            self._forget_moments()
-
-    def _forget_moments(self) -> None:
-        first, second, _ = self._built().moments()
-        self._built().set_moments(np.zeros_like(first), np.zeros_like(second), 0)
+        return training.fit(self._network, self, X, y, options)
 
     # Guesses
 
@@ -378,7 +317,7 @@ class Sequential:
         -------
         ndarray (n, outputs), of the model's dtype
         """
-        return self._predict(X, classes=False)
+        return predictions.predict_logits(self._network, X)
 
     def predict(self, X: ArrayLike) -> Array:
         """Return the guesses.
@@ -403,14 +342,7 @@ class Sequential:
         >>> model.predict(np.zeros((4, 2)))
         array([0, 0, 0, 0])
         """
-        if self.loss.task == "classes":
-            return self._predict(X, classes=True)
-        outputs = self._predict(X, classes=False)
-        if self.loss.task == "binary":
-            outputs = (outputs > 0).astype(np.int64)
-        elif self.loss.name == "poisson":
-            outputs = np.exp(outputs)
-        return outputs[:, 0] if self.output_size == 1 else outputs
+        return predictions.predict(self._network, X)
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Return probabilities: of each class (n, classes), or of 1 for each binary output.
@@ -431,25 +363,7 @@ class Sequential:
         ValueError
             Where the loss is a regression loss.
         """
-        if self.loss.task == "regression":
-            raise ValueError(
-                f"predict_proba: expected a model with cross_entropy or binary_cross_entropy, "
-                f"got {self.loss.name}; use predict"
-            )
-        answer = probabilities(self.loss, self._predict(X, classes=False))
-        one = self.loss.task == "binary" and self.output_size == 1
-        return answer[:, 0] if one else answer
-
-    def _predict(self, X: Any, *, classes: bool) -> Array:
-        core = self._built()
-        columns.check(self._feature_names, X)
-        x = data.check_x(X, self._input_size, self.dtype, finite=False)
-        if not self._saw_inputs and len(x) >= rounding.LEAST_GUESSES:
-            rounding.warn("X", rounding.drowned(x, self.dtype), columns.column_names(X))
-        answer, row = core.predict(data.in_core(x), classes)
-        if row >= 0:
-            raise data.not_finite("X", x, row, self.dtype, self.input_scale)
-        return answer
+        return predictions.predict_probabilities(self._network, X)
 
     def evaluate(
         self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
@@ -470,9 +384,7 @@ class Sequential:
             both are computed in float64 from y as it was passed, with a
             :class:`culpa.RoundingWarning`.
         """
-        core = self._built()
-        examples = Examples(self, X, y, sample_weight)
-        return examples.evaluate(core)
+        return predictions.evaluate(self._network, X, y, sample_weight)
 
     # Blame
 
@@ -493,17 +405,7 @@ class Sequential:
         gradients : dict
             The keys and shapes of :meth:`state_dict`.
         """
-        core = self._built()
-        examples = Examples(self, X, y, sample_weight)
-        answer = core.blame(examples.core(), gradient=True)
-        if answer["row"] >= 0:
-            examples.raise_not_finite(answer["row"])
-        weights, biases = blame.split_gradient(self, answer["gradient"])
-        gradients = {}
-        for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-            gradients[f"dense_{i}.weight"] = weight
-            gradients[f"dense_{i}.bias"] = bias
-        return answer["loss_sum"] / answer["weight_sum"], gradients
+        return blame.loss_and_gradients(self._network, X, y, sample_weight)
 
     def blame(
         self,
@@ -536,7 +438,7 @@ class Sequential:
         >>> model.blame(X[:5], y[:5], want=("losses", "inputs")).inputs.shape
         (5, 64)
         """
-        return blame.compute(self, X, y, sample_weight, want)
+        return blame.compute(self._network, X, y, sample_weight, want)
 
     def attribute(
         self,
@@ -668,7 +570,7 @@ class Sequential:
         (5, 64)
         """
         return attribution.compute(
-            self,
+            self._network,
             X,
             target,
             method,
@@ -757,19 +659,21 @@ class Sequential:
         True
         """
         return influence.compute(
-            self, X_train, y_train, X_test, y_test, checkpoints, learning_rates, top
+            self._network,
+            X_train,
+            y_train,
+            X_test,
+            y_test,
+            None if checkpoints is None else _as_networks(checkpoints),
+            learning_rates,
+            top,
         )
 
     # Parameters
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all weights and biases: "dense_0.weight", "dense_0.bias", ..."""
-        weights, biases = blame.split_gradient(self, self._built().copy_parameters())
-        state = {}
-        for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-            state[f"dense_{i}.weight"] = weight.copy()
-            state[f"dense_{i}.bias"] = bias.copy()
-        return state
+        return self._network.state_dict()
 
     def load_state_dict(self, state: Mapping[str, ArrayLike], *, partial: bool = False) -> None:
         """Copy weights and biases in.
@@ -789,34 +693,7 @@ class Sequential:
             Where another thread is training this model, or in a signal handler that interrupted a
             call which uses it.
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(
-                f"state: expected a dict such as state_dict() gives, got {_checks.describe(state)}"
-            )
-        with _core.claim([self._claim], "load_state_dict", trains=False):
-            core = self._core
-            if core is None:
-                first = data.as_array("dense_0.weight", state.get("dense_0.weight", ()))
-                if first.ndim != 2 or 0 in first.shape:
-                    self._built()  # raises
-                core = self._initial_core(first.shape[0])
-            flat = core.parameters().copy()
-            places = {}
-            for i, (weight, bias) in enumerate(core.offsets()):
-                places[f"dense_{i}.weight"] = (weight, core.weight(i).shape)
-                places[f"dense_{i}.bias"] = (bias, core.bias(i).shape)
-            missing = [key for key in places if key not in state]
-            if missing and not partial:
-                raise ValueError(f"state: expected the key {missing[0]!r} too, got {list(state)}")
-            for key, value in state.items():
-                at, shape = places[_checks.choice("state", key, places)]
-                array = data.as_array(key, value)
-                if array.shape != shape:
-                    raise ValueError(f"{key}: expected shape {shape}, got shape {array.shape}")
-                data.check_finite(key, np.asarray(array), self.dtype)
-                flat[at : at + array.size] = np.ravel(array)
-            core.set_parameters(flat)
-            self._core, self._input_size = core, core.weight(0).shape[0]
+        self._network.load_state_dict(state, partial=partial)
 
     # Files and copies
 
@@ -837,190 +714,97 @@ class Sequential:
         --------
         culpa.load
         """
-        serialization.save(self, path)
+        serialization.write(path, self._network.architecture, self.state_dict())
 
     def config(self) -> dict[str, Any]:
         """Return everything but the weights, as values that JSON knows."""
-        layers: list[dict[str, Any]] = []
-        for layer in self._descriptions:
-            if isinstance(layer, Dropout):
-                layers.append({"dropout": layer.rate})
-            else:
-                layers.append(
-                    {
-                        "dense": layer.units,
-                        "activation": layer.activation.name,
-                        "alpha": layer.activation.alpha,
-                        "initializer": layer.initializer,
-                    }
-                )
-        loss = {"name": self.loss.name, "parameter": self.loss.parameter}
-        return {
-            "layers": layers,
-            "loss": loss,
-            "seed": self.seed,
-            "input_size": self._input_size,
-            "dtype": self.dtype,
-            "input_scale": self.input_scale,
-            "feature_names": None if self._feature_names is None else list(self._feature_names),
-        }
+        return self._network.architecture.config()
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = {
-            "config": self.config(),
-            "optimizer": self.optimizer,
-            "history": self.history,
-            "epochs": self._epochs,
-            "saw_inputs": self._saw_inputs,
-        }
-        if self._core is not None:
-            parameters, first, second, updates, steps = self._core.state()
-            if self.optimizer is not state["optimizer"]:  # a fit has begun in another thread
-                return self.__getstate__()
-            state["parameters"] = parameters
-            state["moments"] = first, second, updates
-            state["steps"] = steps
-        return state
+        return {"network": self._network, "history": self.history}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        model = serialization.from_config({**state["config"], "input_size": None})
-        self.__dict__.update(model.__dict__)
-        self.layers = [
-            DenseLayer(self, layer.description, layer._index)
-            if isinstance(layer, DenseLayer)
-            else layer
-            for layer in model.layers
-        ]
-        self.optimizer, self.history = state["optimizer"], state["history"]
-        self._epochs = state["epochs"]
-        self._saw_inputs = state.get("saw_inputs", False)
-        if "parameters" in state:
-            self._input_size = state["config"]["input_size"]
-            assert self._input_size is not None
-            self._core = self._make_core(self._input_size)
-            self._core.set_parameters(state["parameters"])
-            self.feature_names = state["config"].get("feature_names")
-            if self.optimizer is not None:
-                self._core.set_optimizer(self.optimizer._core())
-                # Of another optimizer, where a fit with a new one began that very moment.
-                if [len(m) for m in state["moments"][:2]] == [
-                    len(m) for m in self._core.moments()[:2]
-                ]:
-                    self._core.set_moments(*state["moments"])
-            self._core.steps = state["steps"]
+        self._wear(state["network"])
+        self.history = state["history"]
 
     def copy(self) -> Self:
         """Return an independent copy: weights, optimizer's memory and all."""
-        other = type(self).__new__(type(self))
-        other.__setstate__(self.__getstate__())
+        other = self._of(self._network.copy())
+        other.history = self.history
         return other
 
     def __repr__(self) -> str:
-        layers = ", ".join(map(repr, self._descriptions))
+        described = self._network.architecture
+        layers = ", ".join(map(repr, described.layers))
         return (
-            f"Sequential([{layers}], loss={self.loss!r}, input_size={self._input_size}, "
+            f"Sequential([{layers}], loss={self.loss!r}, input_size={self.input_size}, "
             f"dtype={self.dtype!r})"
         )
 
 
-def fit_many(
-    models: Sequence[Sequential],
-    X: ArrayLike,
-    y: ArrayLike,
-    *,
-    rows: Sequence[ArrayLike] | None = None,
-    **options: Any,
-) -> list[History]:
-    """Train several models on the same data side by side, a model a thread.
-
-    Each ends with the bits that its own ``fit`` would have given it. All do the same number of
-    steps until the shorter epochs among them end; Ctrl-C leaves them so.
+def load(path: str | PathLike[str]) -> Sequential:
+    """Read a model that ``Sequential.save`` wrote.
 
     Parameters
     ----------
-    models : sequence of Sequential
-        Different models of one dtype.
-    X, y
-        As for :meth:`Sequential.fit`.
-    rows : sequence of array_like of int, optional
-        For each model the rows of X to train on, as for folds; by default all.
-    **options
-        As for :meth:`Sequential.fit`, the same for all; `verbose` is False. Sample and class
-        weights count within each batch alone (nothing at ``batch_size=1``), and
-        ``class_weight="balanced"`` counts each model's own rows.
+    path : str or path-like
+        The file.
 
     Returns
     -------
-    list of History
+    Sequential
+        Ready to predict; its optimizer begins afresh.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file.
+    ValueError
+        Where the file is damaged or not a culpa model. Nothing in it is ever executed.
 
     Examples
     --------
+    >>> import pathlib, tempfile
     >>> import culpa
-    >>> X, y, X_test, y_test = culpa.datasets.digits()
-    >>> models = [
-    ...     culpa.Sequential([culpa.Dense(10)], loss="cross_entropy", seed=seed, input_scale=1 / 16)
-    ...     for seed in range(3)]
-    >>> [history.epochs for history in culpa.fit_many(models, X, y, epochs=2)]
-    [2, 2, 2]
+    >>> model = culpa.Sequential([culpa.Dense(3)], loss="mse", input_size=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.safetensors")
+    ...     model.save(path)
+    ...     culpa.load(path).layers[0].weight.shape
+    (2, 3)
     """
-    if not isinstance(models, (list, tuple)) or not all(
-        isinstance(model, Sequential) for model in models
-    ):
-        raise TypeError(
-            f"models: expected a list of culpa.Sequential, got {_checks.describe(models)}"
-        )
-    if not models:
-        return []
-    callbacks = options.get("callbacks") or ()
-    for callback in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
-        if isinstance(callback, Callback) and callback.one_model:
-            raise ValueError(
-                f"callbacks: expected no {type(callback).__name__} in fit_many, where one object "
-                "would mix up what it notes of all models; call each model's fit"
-            )
-    if options.get("privacy") is not None:
-        raise ValueError(
-            "privacy: expected None in fit_many, for what several models reveal of the same data "
-            "adds up; use fit"
-        )
-    if len({id(model) for model in models}) != len(models):
-        raise ValueError("models: expected each model once")
-    if len({model.dtype for model in models}) > 1:
-        raise ValueError("models: expected one dtype, got float32 and float64")
-    if rows is not None and len(rows) != len(models):
-        raise ValueError(f"rows: expected one array for each of the {len(models)} models")
-    options = {"verbose": False, **options}
-    claims = [model._claim for model in models]
-    with _core.claim(claims, "fit_many", trains=True), rounding.once():
-        trainings = []
-        for i, model in enumerate(models):
-            own = {} if rows is None else {"rows": rows[i]}
-            try:
-                trainings.append(model._prepare(X, y, {**options, **own}))
-            except BaseException:
-                for earlier in trainings:
-                    if earlier.built_here:
-                        earlier.model._unbuild()
-                raise
-        return training.run_side_by_side(trainings)
+    return Sequential._of(Network.of(*serialization.read(path)))
 
 
-def _checked_layers(layers: Sequence[Dense | Dropout]) -> list[Dense | Dropout]:
-    if isinstance(layers, (Dense, Dropout)) or not isinstance(layers, (list, tuple)):
-        raise TypeError(
-            f"layers: expected a list of culpa.Dense and culpa.Dropout, "
-            f"got {_checks.describe(layers)}"
-        )
-    for i, layer in enumerate(layers):
-        if not isinstance(layer, (Dense, Dropout)):
-            raise TypeError(
-                f"layers[{i}]: expected culpa.Dense or culpa.Dropout, got {_checks.describe(layer)}"
-            )
-        if isinstance(layer, Dropout) and i and isinstance(layers[i - 1], Dropout):
-            raise ValueError(f"layers[{i}]: expected no Dropout after a Dropout; use one")
-    if not layers or not isinstance(layers[-1], Dense):
+def check_sequential(model: Any) -> None:
+    """Raise where `model` is no Sequential."""
+    if not isinstance(model, Sequential):
+        raise TypeError(f"model: expected a culpa.Sequential, got {_checks.describe(model)}")
+
+
+def _as_networks(checkpoints: Any) -> list[Any]:
+    """Return checkpoints as networks, or as the arrays of one; files are read."""
+    one = isinstance(checkpoints, (str, os.PathLike, Mapping))
+    if one or not isinstance(checkpoints, Sequence):
+        checkpoints = [checkpoints]
+    if not checkpoints:
         raise ValueError(
-            "layers: expected a Dense layer last, the outputs; got "
-            + (f"{layers[-1]!r}" if layers else "none")
+            "checkpoints: expected at least one, got none; leave it out to ask the model itself"
         )
-    return list(layers)
+    return [_as_network(one, f"checkpoints[{i}]") for i, one in enumerate(checkpoints)]
+
+
+def _as_network(checkpoint: Any, name: str) -> Network | Mapping[str, Any]:
+    if isinstance(checkpoint, (str, os.PathLike)):
+        try:
+            return Network.of(*serialization.read(checkpoint))
+        except (OSError, ValueError) as error:
+            raise type(error)(f"{name}: {error}") from None
+    if isinstance(checkpoint, Sequential):
+        return checkpoint._network
+    if isinstance(checkpoint, Mapping):
+        return checkpoint
+    raise TypeError(
+        f"{name}: expected a culpa.Sequential, the path of a saved one, or a state_dict, got "
+        f"{_checks.describe(checkpoint)}"
+    )
