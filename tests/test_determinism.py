@@ -80,7 +80,7 @@ class Case:
             "predictions": model.predict(self.X),
             "losses": blame.losses,
             "inputs": blame.inputs,
-            "examples": blame.examples,
+            "gradient_norms": blame.gradient_norms,
             "loss": np.array([loss, *measured.values()]),
         }
         for name in ("nodes", "weights", "biases"):

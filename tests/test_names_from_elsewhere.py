@@ -97,7 +97,7 @@ ASK: dict[str, Callable[[Any], object]] = {
         ("dtype", "double", "'float64'"),
         ("dtype", np.float32, "'float32'"),
         ("want", "gradients", "'weights', which brings the biases too"),
-        ("want", "gradient_norms", "'examples'"),
+        ("want", "grad_norms", "'gradient_norms'"),
         ("fit", "n_epochs", "'epochs'"),
         ("fit", "max_iter", "'epochs'"),
         ("fit", "lr", "optimizer=culpa.Adam(learning_rate)"),

@@ -531,7 +531,7 @@ def test_errors_name_the_argument() -> None:
         (ValueError, "guesses: expected a model", lambda: plots.examples([0], X, Y, [1])),
         (ValueError, "class_names: expected a name for class",
          lambda: plots.examples(np.arange(99), X, Y, class_names=["zero"])),
-        (AttributeError, "neither losses nor examples",
+        (AttributeError, "neither losses nor gradient_norms",
          lambda: plots.examples(MODEL.blame(X, Y, want="nodes"), X, Y)),
         (TypeError, "health_check: expected a culpa.HealthCheck", lambda: plots.signals(3)),
         (ValueError, "health_check: expected at least one epoch",

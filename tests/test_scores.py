@@ -71,7 +71,7 @@ def test_grand_is_the_norm_of_the_whole_gradient(case: Any, models: int, dtype: 
     problems = several(case, models, dtype)
     X, y = problems[0].X, problems[0].y
     got = culpa.grand(tuple(problem.model for problem in problems), X, y)
-    want = np.mean([problem.walk.examples for problem in problems], axis=0)
+    want = np.mean([problem.walk.gradient_norms for problem in problems], axis=0)
     assert_close("grand", got, want, TOLERANCE[dtype])
     assert got.dtype == np.float64
 

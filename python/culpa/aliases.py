@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from culpa import renamed
+
 __all__ = ["mend", "plain"]
 
 _LOGITS = (
@@ -169,8 +171,8 @@ _TABLE: dict[str, dict[str, str]] = {
         "bias biases gradient gradients grads grad weightgradients parameters params": (
             "use 'weights', which brings the biases too"
         ),
-        "gradientnorms gradientnorm gradnorms norms norm pergradientnorms "
-        "perexamplegradients persamplegradients examplenorms": "examples",
+        "gradientnorm gradnorms norms norm pergradientnorms perexamplegradients "
+        "persamplegradients examplenorms": "gradient_norms",
         "all everything": "leave want out, which gives all",
     },
     "monitor": {
@@ -241,7 +243,10 @@ def _answers(table: dict[str, str]) -> dict[str, str]:
     return {name: answer for names, answer in table.items() for name in names.split()}
 
 
-_ANSWERS = {argument: _answers(table) for argument, table in _TABLE.items()}
+_ANSWERS = {
+    argument: _answers(table) | renamed.NAMES.get(argument, {})
+    for argument, table in _TABLE.items()
+}
 
 
 def plain(name: str) -> str:

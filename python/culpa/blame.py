@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Blame", "ExampleBlame", "Groups", "InputBlame", "Layer", "NodeBlame", "compute"]
 
 Array = NDArray[Any]
-QUANTITIES = ("losses", "nodes", "inputs", "weights", "examples")
+QUANTITIES = ("losses", "nodes", "inputs", "weights", "gradient_norms")
 FRAMES = ("pandas", "polars")
 
 
@@ -75,7 +75,7 @@ class Blame(Quantities):
         dL_i/dx, of the raw inputs (before `input_scale`).
     weights, biases : list of ndarray (inputs, units) and (units,)
         Gradient of the batch loss.
-    examples : ndarray (n,), float64
+    gradient_norms : ndarray (n,), float64
         The exact norm of each example's own gradient over all weights and biases.
     layers : tuple of Layer
         Name, units and activation of each Dense layer, in the order of `nodes` and `weights`.
@@ -196,8 +196,8 @@ class Blame(Quantities):
     def top_examples(self, k: int = 10) -> list[ExampleBlame]:
         """Return the examples that pull hardest at the weights: mislabelled ones are often here.
 
-        They are ranked by the norm of their gradient where ``examples`` was asked for, else by
-        their loss.
+        They are ranked by the norm of their gradient where ``gradient_norms`` was asked for,
+        else by their loss.
 
         Parameters
         ----------
@@ -213,7 +213,7 @@ class Blame(Quantities):
         Raises
         ------
         AttributeError
-            Where neither ``examples`` nor ``losses`` was asked for.
+            Where neither ``gradient_norms`` nor ``losses`` was asked for.
         ValueError, TypeError
             Where `k` is not an integer of at least 1.
         """
@@ -322,11 +322,12 @@ class Blame(Quantities):
         return np.asarray(array[_checks.row("example", example, self._rows)])
 
     def _scores(self) -> dict[str, Array]:
-        columns = {"loss": "losses", "gradient_norm": "examples"}
+        columns = {"loss": "losses", "gradient_norm": "gradient_norms"}
         scores = {c: self._values[name] for c, name in columns.items() if name in self._values}
         if not scores:
             raise AttributeError(
-                "neither losses nor examples was asked for; pass want=('losses', 'examples')"
+                "neither losses nor gradient_norms was asked for; "
+                "pass want=('losses', 'gradient_norms')"
             )
         return scores
 
@@ -409,7 +410,7 @@ def compute(model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collect
         examples.core(),
         nodes="nodes" in wanted,
         inputs="inputs" in wanted,
-        norms="examples" in wanted,
+        gradient_norms="gradient_norms" in wanted,
         gradient="weights" in wanted,
     )
     if answer["row"] >= 0:

@@ -159,7 +159,7 @@ class Networks:
                 if logits.shape[1] == 1:  # of class 1 against class 0
                     logits = np.hstack([np.zeros_like(logits), logits])
                 log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-                norms = model.blame(x, self.codes[block], want=("examples",)).examples
+                norms = model.blame(x, self.codes[block], want="gradient_norms").gradient_norms
                 yield block, log_p, norms
 
     def _with_epochs(self, rows: int) -> dict[str, Any]:

@@ -511,7 +511,7 @@ class Sequential:
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        want: Collection[str] = ("losses", "nodes", "inputs", "weights", "examples"),
+        want: Collection[str] = ("losses", "nodes", "inputs", "weights", "gradient_norms"),
     ) -> blame.Blame:
         """Ask who is at fault: the error signals and gradients of backpropagation, kept.
 
@@ -521,7 +521,7 @@ class Sequential:
             As for :meth:`fit`. The weights matter to ``weights`` and ``biases`` alone.
         want : collection of str
             Any of ``"losses"``, ``"nodes"``, ``"inputs"``, ``"weights"`` (with the biases) and
-            ``"examples"``; only what is named is computed.
+            ``"gradient_norms"``; only what is named is computed.
 
         Returns
         -------

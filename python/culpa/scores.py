@@ -77,8 +77,8 @@ def grand(models: Sequential | Sequence[Sequential], X: ArrayLike, y: ArrayLike)
     """Return the GraNd score of each example: the norm of its gradient, the mean over the models.
 
     The gradient of the example's own loss over all weights and biases (Paul, Ganguli & Dziugaite
-    2021, "Deep learning on a data diet"), as ``model.blame(X, y).examples`` gives it for one model:
-    exact, without any per-example gradient.
+    2021, "Deep learning on a data diet"), as ``model.blame(X, y).gradient_norms`` gives it for one
+    model: exact, without any per-example gradient.
 
     Parameters
     ----------
@@ -109,7 +109,10 @@ def grand(models: Sequential | Sequence[Sequential], X: ArrayLike, y: ArrayLike)
     array([0., 6.])
     """
     return _mean(
-        lambda model, X, y: model.blame(X, y, want=("examples",)).examples, _as_models(models), X, y
+        lambda model, X, y: model.blame(X, y, want="gradient_norms").gradient_norms,
+        _as_models(models),
+        X,
+        y,
     )
 
 
