@@ -32,7 +32,7 @@ class At(culpa.Callback):
     """Does something after so many steps."""
 
     def __init__(self, step: int, what: Any) -> None:
-        self.every, self.what = step, what
+        self.every_steps, self.what = step, what
 
     def on_step(self, training: Any) -> None:
         self.what(training)

@@ -451,11 +451,11 @@ class ScheduleOf(culpa.Schedule):
 
 
 class EveryHalf(culpa.Callback):
-    every = 2.5  # type: ignore[assignment]
+    every_steps = 2.5  # type: ignore[assignment]
 
 
 class EveryZero(culpa.Callback):
-    every = 0
+    every_steps = 0
 
 
 class DoesNothing(culpa.Callback):
@@ -524,8 +524,8 @@ BAD_OPTIONS: dict[str, tuple[str, Any, type[Exception], tuple[str, ...]]] = {
 NAMED_OTHERWISE = {
     "early_stopping: unknown monitor": "monitor: ",
     "early_stopping: no validation": "monitor: ",
-    "callbacks: every half": "every: ",
-    "callbacks: every zero": "every: ",
+    "callbacks: every half": "every_steps: ",
+    "callbacks: every zero": "every_steps: ",
 }
 
 
@@ -753,7 +753,12 @@ BAD_DESCRIPTIONS: dict[str, tuple[Callable[[], object], type[Exception], str, tu
         ("got -0.01",),
     ),
     "Cosine": (lambda: culpa.Cosine(warmup=1.0), ValueError, "warmup: ", ("[0, 1)", "got 1.0")),
-    "StepDecay": (lambda: culpa.StepDecay(0), ValueError, "every: ", ("at least 1", "got 0")),
+    "StepDecay": (
+        lambda: culpa.StepDecay(0),
+        ValueError,
+        "every_epochs: ",
+        ("at least 1", "got 0"),
+    ),
     "StepDecay's factor": (lambda: culpa.StepDecay(2, 0.0), ValueError, "factor: ", ("got 0.0",)),
     "ExponentialDecay": (lambda: culpa.ExponentialDecay(1.5), ValueError, "factor: ", ("1.5",)),
     "OneCycle": (lambda: culpa.OneCycle(start=-1.0), ValueError, "start: ", ("got -1.0",)),

@@ -85,7 +85,7 @@ ASK: dict[str, Callable[[Any], object]] = {
         ("optimizer", "momentum", "culpa.SGD(learning_rate, momentum=0.9)"),
         ("optimizer", "lbfgs", "solver='lbfgs'"),
         ("schedule", "CosineAnnealingLR", "'cosine'"),
-        ("schedule", "step", "culpa.StepDecay(every"),
+        ("schedule", "step", "culpa.StepDecay(every_epochs"),
         ("schedule", "ReduceLROnPlateau", "early_stopping="),
         ("method", "gradient_shap", "'expected_gradients'"),
         ("method", "saliency", "'gradient'"),

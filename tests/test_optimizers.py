@@ -87,7 +87,7 @@ def test_fit_follows_pytorch_for_50_steps(run: dict[str, Any]) -> None:
     losses = []
 
     class Watch(culpa.Callback):
-        every = 1
+        every_steps = 1
 
         def on_step(self, training: Training) -> None:
             if training.step == STEPS:

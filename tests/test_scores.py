@@ -286,7 +286,7 @@ def test_batches_without_weight_are_not_presented() -> None:
 class StopsAt(culpa.Callback):
     """Ends training after a step, in one way or another."""
 
-    every = 1
+    every_steps = 1
 
     def __init__(self, step: int, error: type[BaseException] | None) -> None:
         self.step, self.error = step, error
@@ -359,7 +359,7 @@ def test_training_presents_each_examples_own_loss() -> None:
 
     class Sees(culpa.Callback):
         wants_examples = True
-        every = 3
+        every_steps = 3
 
         def on_step(self, training: Any) -> None:
             seen.append(training.presented())

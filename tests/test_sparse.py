@@ -505,7 +505,7 @@ def test_same_bits_at_any_thread_count(rates: tuple[float, ...]) -> None:
 
 def test_where_chunks_end_does_not_show() -> None:
     class EveryStep(culpa.Callback):
-        every = 1
+        every_steps = 1
 
         def on_step(self, training: Training) -> None:
             pass

@@ -29,7 +29,7 @@ _NO_GRADIENT = (
     "there is none here; 'expected_gradients' with a background approximates Shapley values too, "
     "'integrated_gradients' needs a baseline alone"
 )
-_STEPS = "pass culpa.StepDecay(every=..., factor=...)"
+_STEPS = "pass culpa.StepDecay(every_epochs=..., factor=...)"
 _BY_LOSS = "pass early_stopping=, which stops where nothing improves any more"
 _VALIDATION = "pass validation_data=(X, y)"
 _MONITOR = "pass validation_data or validation_split to fit, without which there is no such value"

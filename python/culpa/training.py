@@ -237,8 +237,8 @@ class Training:
         # The core checks a chunk's part of the order each time: no longer than it can use.
         end = min(self.steps_per_epoch, first + max(1, most_rows // self.batch_size))
         for callback in self.callbacks:
-            if callback.every:  # stop exactly where it runs next
-                to_next = callback.every - self.step % callback.every
+            if callback.every_steps:  # stop exactly where it runs next
+                to_next = callback.every_steps - self.step % callback.every_steps
                 end = min(end, first + to_next)
         return _core.Job(
             self._epoch_examples,
@@ -306,7 +306,7 @@ class Training:
         if stop == "diverged":
             self._diverge()
         for callback in self.callbacks:
-            if callback.every and done and self.step % callback.every == 0:
+            if callback.every_steps and done and self.step % callback.every_steps == 0:
                 with _core.lend(self.model._claim):
                     callback.on_step(self)
         if self._in_epoch == self.steps_per_epoch:

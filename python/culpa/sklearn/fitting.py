@@ -270,8 +270,8 @@ class Fit:
             first = self._in_epoch
             end = min(steps, first + max(1, MOST_ROWS // int(self._offsets[1])))
             for callback in self._callbacks:
-                if callback.every:
-                    end = min(end, first + callback.every - self.step % callback.every)
+                if callback.every_steps:
+                    end = min(end, first + callback.every_steps - self.step % callback.every_steps)
             done, stop, row = self._network.core.train(
                 _core.Job(
                     examples,
@@ -290,7 +290,7 @@ class Fit:
                 self._network.check_finite(self._x, row)
             self._diverged = stop == "diverged"
             for callback in self._callbacks:
-                if callback.every and done and self.step % callback.every == 0:
+                if callback.every_steps and done and self.step % callback.every_steps == 0:
                     self._note_weights()
                     callback.on_step(cast(Any, self))
             self.reporter.update()
