@@ -37,7 +37,7 @@ def make(case: Any, dtype: str = "float64") -> Problem:
 
 
 def examples_of(problem: Problem) -> _core.Examples:
-    return culpa.training.Examples(problem.model, problem.X, problem.y, None).core()
+    return culpa.training.Examples(problem.model, problem.X, problem.y, None).for_core()
 
 
 def gradient(problem: Problem, offsets: Any = None, **options: Any) -> np.ndarray:
@@ -45,7 +45,7 @@ def gradient(problem: Problem, offsets: Any = None, **options: Any) -> np.ndarra
     core = problem.model._built()
     offsets = [0, len(problem.X)] if offsets is None else offsets
     before = core.copy_parameters()
-    core.set_optimizer(culpa.SGD(1.0, momentum=0.5)._core())
+    core.set_optimizer(culpa.SGD(1.0, momentum=0.5).for_core())
     core.steps = 0
     job = _core.Job(
         examples_of(problem),

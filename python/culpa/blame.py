@@ -407,7 +407,7 @@ def compute(model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collect
     core = model._built()
     examples = Examples(model, X, y, sample_weight)
     answer = core.blame(
-        examples.core(),
+        examples.for_core(),
         nodes="nodes" in wanted,
         inputs="inputs" in wanted,
         gradient_norms="gradient_norms" in wanted,

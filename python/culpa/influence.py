@@ -82,7 +82,9 @@ def compute(
     factors = _factors(learning_rates, len(cores))
     kind: Any = type(cores[0])
     try:
-        answer = kind.influence(cores, factors=factors, train=train.core(), test=test.core(), top=k)
+        answer = kind.influence(
+            cores, factors=factors, train=train.for_core(), test=test.for_core(), top=k
+        )
     except MemoryError as error:
         pairs = f"{len(test.x):,} x {len(train.x):,} scores"
         mend = "pass top=10 to keep those of each test example alone" if k == 0 else "lower it"

@@ -355,7 +355,7 @@ class Sequential:
         self.optimizer, self.history = snapshot.optimizer, snapshot.history
         self._feature_names = snapshot.feature_names
         if snapshot.moments is not None and self.optimizer is not None:
-            core.set_optimizer(self.optimizer._core())
+            core.set_optimizer(self.optimizer.for_core())
             core.set_moments(*snapshot.moments)
         elif snapshot.moments is not None:  # never trained before
             self._forget_moments()
@@ -446,7 +446,7 @@ class Sequential:
         x = data.check_x(X, self._input_size, self.dtype, finite=False)
         if not self._saw_inputs and len(x) >= rounding.LEAST_GUESSES:
             rounding.warn("X", rounding.drowned(x, self.dtype), columns.column_names(X))
-        answer, row = core.predict(data.in_core(x), classes)
+        answer, row = core.predict(data.for_core(x), classes)
         if row >= 0:
             raise data.not_finite("X", x, row, self.dtype, self.input_scale)
         return answer
@@ -495,7 +495,7 @@ class Sequential:
         """
         core = self._built()
         examples = Examples(self, X, y, sample_weight)
-        answer = core.blame(examples.core(), gradient=True)
+        answer = core.blame(examples.for_core(), gradient=True)
         if answer["row"] >= 0:
             examples.raise_not_finite(answer["row"])
         weights, biases = blame.split_gradient(self, answer["gradient"])
@@ -901,7 +901,7 @@ class Sequential:
             self._core.set_parameters(state["parameters"])
             self.feature_names = state["config"].get("feature_names")
             if self.optimizer is not None:
-                self._core.set_optimizer(self.optimizer._core())
+                self._core.set_optimizer(self.optimizer.for_core())
                 # Of another optimizer, where a fit with a new one began that very moment.
                 if [len(m) for m in state["moments"][:2]] == [
                     len(m) for m in self._core.moments()[:2]

@@ -151,7 +151,7 @@ def _error_norms(model: Sequential, X: Any, y: Any) -> Scores:
         rows = slice(at, at + BLOCK)
         x: Any = examples.x[rows]
         # From float64 logits: in float32, 1 - p of a guess that is nearly right is lost.
-        logits, row = core.predict(data.in_core(x))
+        logits, row = core.predict(data.for_core(x))
         if row >= 0:
             examples.raise_not_finite(at + row)
         error = probabilities(model.loss, logits.astype(np.float64))

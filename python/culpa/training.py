@@ -161,7 +161,7 @@ class Training:
             }
         self._validation_core: _core.Examples | None = None
         if held is not None:  # prepared once, evaluated each epoch
-            self._validation_core = held.core(score_scale=scales["val_r2"])
+            self._validation_core = held.for_core(score_scale=scales["val_r2"])
 
         self.history = History()
         self._begun: Snapshot | None = None  # until it begins
@@ -204,7 +204,7 @@ class Training:
         self.history.privacy = self._account
         model.history = self.history
         if changes:
-            self.core.set_optimizer(self.optimizer._core())
+            self.core.set_optimizer(self.optimizer.for_core())
         model.optimizer = self.optimizer
         self.reporter = make_reporter(self._verbose, self)
         with _core.lend(model._claim):
@@ -269,7 +269,7 @@ class Training:
             shuffled = _core.permutation(self.n_examples, model.seed, 0, model._epochs)
             order = shuffled if self.rows is None else self.rows[shuffled]
         self._epoch_order = order
-        self._epoch_examples = self.examples.core(order, self._score_scale)
+        self._epoch_examples = self.examples.for_core(order, self._score_scale)
         if self._keeps_examples:
             n = len(self.examples.x) if order is None else len(order)
             self._presented = np.full((2, n), np.nan)

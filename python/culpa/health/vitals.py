@@ -56,14 +56,14 @@ def measure(model: Sequential, examples: Examples, names: list[str] | None, rate
     widest = max(examples.x.shape[1], *(layer.units for layer in layers))
     for rows in np.array_split(np.arange(n), -(-n // max(1, BATCH_VALUES // widest))):
         batch = examples.part(model, rows)
-        answer = core.blame(batch.core(), nodes=True)
+        answer = core.blame(batch.for_core(), nodes=True)
         if answer["row"] >= 0:
             batch.raise_not_finite(answer["row"])
         squares += [float(np.square(x, dtype=np.float64).sum()) for x in answer["nodes"]]
         stop = _walk(probes, nodes, data.dense(batch.x)) if probes else None
         if stop is not None:
             overflow = stop if overflow is None else min(stop, overflow)
-    whole = core.blame(examples.core(), gradient=True)
+    whole = core.blame(examples.for_core(), gradient=True)
     gradients, _ = blame.split_gradient(model, whole["gradient"])
     steps = _next_step(model, whole["gradient"], rate)
     ok = [not any(bad) and (overflow is None or i < overflow) for i in range(len(layers))]
@@ -188,7 +188,7 @@ def _next_step(model: Sequential, gradient: Array, rate: float) -> list[float]:
     twin = model.copy()
     core = twin._built()
     if model.optimizer is None:
-        core.set_optimizer(Adam(1e-3)._core())
+        core.set_optimizer(Adam(1e-3).for_core())
     core.apply(gradient, rate)
     pairs = zip(model.state_dict().items(), twin.state_dict().values(), strict=True)
     return [

@@ -176,7 +176,7 @@ class Network:
         if (self._pace, self._settings) == (pace, settings):
             return
         moments = self.remember(pace).moments
-        self.core.set_optimizer(pace.in_core(alpha, gradient_scale))
+        self.core.set_optimizer(pace.for_core(alpha, gradient_scale))
         self.core.steps = pace.steps
         if moments is not None:
             first, second = (np.asarray(moment, self.shape.dtype) for moment in moments[:2])
@@ -193,7 +193,7 @@ class Network:
     def outputs(self, X: Any) -> Array:
         """Return the last layer's outputs (n, outputs), before any function on them."""
         rows = as_rows(X)
-        outputs, row = self.core.predict(data.in_core(rows))
+        outputs, row = self.core.predict(data.for_core(rows))
         self.check_finite(rows, row)
         return outputs
 
@@ -213,7 +213,7 @@ class Network:
         """Return examples as the core takes them; rows: of :func:`as_rows`."""
         weights = None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64)
         return _core.Examples(
-            data.in_core(rows), weights=weights, order=order, exact=exact, **targets
+            data.for_core(rows), weights=weights, order=order, exact=exact, **targets
         )
 
     def gradient(
