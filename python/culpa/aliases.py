@@ -13,7 +13,7 @@ from typing import Any
 
 from culpa import renamed
 
-__all__ = ["mend", "plain"]
+__all__ = ["mend_name", "plain"]
 
 _LOGITS = (
     "leave it out: cross_entropy takes logits, as the last layer gives them, and predict_proba "
@@ -260,7 +260,7 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.rpartition(".")[2].lower())
 
 
-def mend(argument: str, value: Any, valid: Collection[str]) -> str:
+def mend_name(argument: str, value: Any, valid: Collection[str]) -> str:
     """Return what to write in place of a value that is not valid, "" where that is unknown.
 
     Parameters
@@ -274,7 +274,7 @@ def mend(argument: str, value: Any, valid: Collection[str]) -> str:
 
     Examples
     --------
-    >>> mend("activation", "swish", ["relu", "silu"])
+    >>> mend_name("activation", "swish", ["relu", "silu"])
     "it is called 'silu' here"
     """
     name = value if isinstance(value, str) else getattr(value, "__name__", type(value).__name__)

@@ -13,7 +13,7 @@ from culpa import _checks, columns, data, quadrature, rounding
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = ["Attribution", "compute"]
+__all__ = ["Attribution", "compute_attribution"]
 
 Array = NDArray[Any]
 # What the core calls each, and which of the arguments it compares x to.
@@ -95,7 +95,7 @@ class Attribution:
         return f"<Attribution: {self.values.shape[0]} x {self.values.shape[1]}{worst}>"
 
 
-def compute(
+def compute_attribution(
     model: Sequential,
     X: Any,
     target: Any,

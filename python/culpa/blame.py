@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from culpa import _checks
 from culpa.columns import column_names
 from culpa.examples import Examples
-from culpa.groups import Groups, Quantities, group
+from culpa.groups import Groups, Quantities, group_blame
 from culpa.layers import Activation, DenseLayer
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = ["Blame", "ExampleBlame", "Groups", "InputBlame", "Layer", "NodeBlame", "compute"]
+__all__ = ["Blame", "ExampleBlame", "Groups", "InputBlame", "Layer", "NodeBlame", "compute_blame"]
 
 Array = NDArray[Any]
 QUANTITIES = ("losses", "nodes", "inputs", "weights", "gradient_norms")
@@ -260,7 +260,7 @@ class Blame(Quantities):
         >>> groups.means.losses.shape, groups.means.nodes[0].shape  # per class, per class and node
         ((10,), (10, 10))
         """
-        return group(self._values, by, self._rows)
+        return group_blame(self._values, by, self._rows)
 
     def to_frame(
         self,
@@ -395,7 +395,9 @@ def make_frame(kind: str, columns: dict[str, Any]) -> Any:
     return library.DataFrame(columns)
 
 
-def compute(model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collection[str]) -> Blame:
+def compute_blame(
+    model: Sequential, X: Any, y: Any, sample_weight: Any, want: Collection[str]
+) -> Blame:
     """Walk the examples through the model and keep what is asked for."""
     if isinstance(want, str):
         want = (want,)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from culpa import renamed
 from culpa.labels import one_each, sorted_labels
 
-__all__ = ["Groups", "Quantities", "group"]
+__all__ = ["Groups", "Quantities", "group_blame"]
 
 Array = NDArray[Any]
 PER_EXAMPLE = ("losses", "nodes", "inputs", "gradient_norms")
@@ -76,7 +76,7 @@ class Groups:
         )
 
 
-def group(values: Mapping[str, Any], by: ArrayLike, rows: int) -> Groups:
+def group_blame(values: Mapping[str, Any], by: ArrayLike, rows: int) -> Groups:
     """Sum and average what `values` has of the per-example quantities, by label (rows,)."""
     mend = "group by one label at a time, such as by[:, 0]"
     labels, codes = sorted_labels(one_each(by, rows, "by", mend), "by")

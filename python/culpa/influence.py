@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from culpa import _core
     from culpa.model import Sequential
 
-__all__ = ["Influence", "compute"]
+__all__ = ["Influence", "compute_influence"]
 
 Array = NDArray[Any]
 
@@ -58,7 +58,7 @@ class Influence:
         return f"<Influence: the top {top} and the last {top} on {tests:,} test examples>"
 
 
-def compute(
+def compute_influence(
     model: Sequential,
     X_train: Any,
     y_train: Any,

@@ -536,7 +536,7 @@ class Sequential:
         >>> model.blame(X[:5], y[:5], want=("losses", "inputs")).inputs.shape
         (5, 64)
         """
-        return blame.compute(self, X, y, sample_weight, want)
+        return blame.compute_blame(self, X, y, sample_weight, want)
 
     def attribute(
         self,
@@ -667,7 +667,7 @@ class Sequential:
         >>> model.attribute(X[:5], target=y[:5], method="smooth_grad", noise=2.0).values.shape
         (5, 64)
         """
-        return attribution.compute(
+        return attribution.compute_attribution(
             self,
             X,
             target,
@@ -756,7 +756,7 @@ class Sequential:
         >>> bool((y[answer.proponents[:, 0]] == y_test).mean() > 0.9)  # who helps is like it
         True
         """
-        return influence.compute(
+        return influence.compute_influence(
             self, X_train, y_train, X_test, y_test, checkpoints, learning_rates, top
         )
 

@@ -211,7 +211,7 @@ def as_optimizer(optimizer: str | Optimizer) -> Optimizer:
         return optimizer
     if isinstance(optimizer, str):
         return OPTIMIZERS[_checks.choice("optimizer", optimizer, OPTIMIZERS)]()
-    mend = aliases.mend("optimizer", optimizer, OPTIMIZERS)
+    mend = aliases.mend_name("optimizer", optimizer, OPTIMIZERS)
     raise TypeError(
         f"optimizer: expected a name ({', '.join(OPTIMIZERS)}) or an optimizer such as "
         f"culpa.Adam(1e-3), got {_checks.describe(optimizer)}{mend and '; ' + mend}"

@@ -194,7 +194,7 @@ def as_schedule(schedule: str | Schedule) -> Schedule:
         return schedule
     if isinstance(schedule, str):
         return SCHEDULES[_checks.choice("schedule", schedule, SCHEDULES)]()
-    mend = aliases.mend("schedule", schedule, SCHEDULES)
+    mend = aliases.mend_name("schedule", schedule, SCHEDULES)
     raise TypeError(
         f"schedule: expected a name ({', '.join(SCHEDULES)}) or a schedule such as "
         f"culpa.Cosine(), got {_checks.describe(schedule)}{mend and '; ' + mend}"

@@ -130,7 +130,7 @@ class Training:
         self._weigh_classes(model, class_weight)  # not of what is validated on
         self._score_scale = self.examples.score_scale(self.rows)
         scales = {"r2": self._score_scale, "val_r2": held.score_scale() if held else None}
-        self.monitor = monitor.choose(self.stopping, self.examples.metric, validated=bool(held))
+        self.monitor = monitor.choose_key(self.stopping, self.examples.metric, validated=bool(held))
         monitor.check_measurable(self.monitor, scales)
         if privacy is not None and self.stopping and not self.monitor.startswith("val_"):
             raise ValueError(
@@ -291,7 +291,7 @@ class Training:
             self.model._epochs + steps / max(self.steps_per_epoch, 1),
         )
 
-    def take(self, result: tuple[int, str, int]) -> None:
+    def take_result(self, result: tuple[int, str, int]) -> None:
         """Take note of what a chunk did; run what is due."""
         done, stop, row = result
         self._in_epoch += done
@@ -445,7 +445,7 @@ def run(training: Training) -> History:
     try:
         training.begin()
         while (job := training.next_job(CHUNK_SECONDS)) is not None:
-            training.take(training.core.train(job))
+            training.take_result(training.core.train(job))
     except KeyboardInterrupt:
         training.history.stopped = "interrupted"
         raise
@@ -478,7 +478,7 @@ def run_side_by_side(trainings: Sequence[Training]) -> list[History]:
                 for (training, _), result in sorted(
                     zip(jobs, results, strict=True), key=lambda pair: pair[1][1] in failed
                 ):
-                    training.take(result)
+                    training.take_result(result)
         except KeyboardInterrupt:
             for training in trainings:
                 training.history.stopped = "interrupted"

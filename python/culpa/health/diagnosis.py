@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, _core, columns
 from culpa.examples import Examples, check_model
-from culpa.health.findings import Finding, LayerHealth, judge
-from culpa.health.vitals import measure
+from culpa.health.findings import Finding, LayerHealth, judge_vitals
+from culpa.health.vitals import measure_vitals
 from culpa.optimizers import Adam
 
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = ["Diagnosis", "diagnose", "diagnose_examples", "sample"]
+__all__ = ["Diagnosis", "diagnose", "diagnose_examples", "sample_examples"]
 
 MAX_EXAMPLES = 4096
 
@@ -138,10 +138,12 @@ def diagnose(
     max_examples = _checks.integer("max_examples", max_examples, 1)
     model._built()
     model = model.copy()  # another thread may train it meanwhile
-    return diagnose_examples(model, sample(model, X, y, max_examples), columns.column_names(X))
+    return diagnose_examples(
+        model, sample_examples(model, X, y, max_examples), columns.column_names(X)
+    )
 
 
-def sample(
+def sample_examples(
     model: Sequential, X: Any, y: Any, most: int, rows: NDArray[np.int64] | None = None
 ) -> Examples:
     """Return at most so many of the examples, of the given rows where there are any."""
@@ -165,8 +167,8 @@ def diagnose_examples(
     optimizer = model.optimizer or Adam(1e-3)
     rate = optimizer.learning_rate if learning_rate is None else learning_rate
     with np.errstate(all="ignore"):  # where weights or activations are not finite, so be it
-        vitals = measure(model, examples, names, rate)
-    findings = judge(vitals)
+        vitals = measure_vitals(model, examples, names, rate)
+    findings = judge_vitals(vitals)
     return Diagnosis(vitals.layers, findings, vitals.loss, vitals.chance_loss, vitals.examples)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from culpa import _checks, columns, renamed
 from culpa.callbacks import Callback
 from culpa.examples import Examples
-from culpa.health.diagnosis import Diagnosis, diagnose_examples, sample
+from culpa.health.diagnosis import Diagnosis, diagnose_examples, sample_examples
 from culpa.health.findings import Finding
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class HealthCheck(Callback):
             )
         if self._data is not None:
             columns.check(training.feature_names, self._data[0], "X (HealthCheck)")
-            sample(training.model, *self._data, self._most)
+            sample_examples(training.model, *self._data, self._most)
 
     def on_fit_begin(self, training: Training) -> None:
         """Choose the examples to look at."""
@@ -127,13 +127,15 @@ class HealthCheck(Callback):
         self._training = training
         model = training.model
         if self._data is not None:
-            self._examples = sample(model, *self._data, self._most)
+            self._examples = sample_examples(model, *self._data, self._most)
             self._names = columns.column_names(self._data[0])
         else:
             self._names = training.feature_names
             y = training.examples.targets
             values = y.labels if y.labels is not None else y.values
-            self._examples = sample(model, training.examples.x, values, self._most, training.rows)
+            self._examples = sample_examples(
+                model, training.examples.x, values, self._most, training.rows
+            )
         self.layer_names = tuple(key[:-7] for key in model.state_dict() if key.endswith(".weight"))
 
     def on_epoch_end(self, training: Training) -> None:

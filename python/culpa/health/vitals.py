@@ -18,7 +18,7 @@ from culpa.optimizers import Adam
 if TYPE_CHECKING:
     from culpa.model import Sequential
 
-__all__ = ["measure"]
+__all__ = ["measure_vitals"]
 
 Array = NDArray[Any]
 
@@ -31,7 +31,9 @@ SATURATED_EXAMPLES = 0.95
 DEAD_SLOPE = 1e-6  # relu's is 0; gelu, silu, elu, ... come down to it smoothly
 
 
-def measure(model: Sequential, examples: Examples, names: list[str] | None, rate: float) -> Vitals:
+def measure_vitals(
+    model: Sequential, examples: Examples, names: list[str] | None, rate: float
+) -> Vitals:
     """Walk the examples through the network and try the next step, on a copy.
 
     Parameters
@@ -100,7 +102,7 @@ def measure(model: Sequential, examples: Examples, names: list[str] | None, rate
         _differ(examples),
         rms,
         name,
-        target_size.measure(examples),
+        target_size.measure_targets(examples),
     )
 
 

@@ -84,7 +84,7 @@ class Fit:
         self._pace = model._paced(incremental)
         # A culpa optimizer has a weight decay of its own in place of alpha.
         self._alpha = 0.0 if isinstance(self._pace.optimizer, Optimizer) else float(model.alpha)
-        self._network.use(self._pace, self._alpha, self._objective.gradient_scale)
+        self._network.use_pace(self._pace, self._alpha, self._objective.gradient_scale)
         self._callbacks = as_callbacks(model.callbacks)
         for callback in self._callbacks:
             if isinstance(callback, (HealthCheck, Forgetting)):

@@ -170,7 +170,7 @@ class Network:
                 else:
                     arrays[i] = value.copy()
 
-    def use(self, pace: Pace, alpha: float, gradient_scale: float) -> None:
+    def use_pace(self, pace: Pace, alpha: float, gradient_scale: float) -> None:
         """Train at this pace from now on; the optimizer's moments come with it, or stay."""
         settings = alpha, gradient_scale
         if (self._pace, self._settings) == (pace, settings):
