@@ -34,11 +34,11 @@ from questions import Call, attributions, influence, private, walk
 from turns import child_memory, differences, print_times, rise, take_turns
 
 WANTS: dict[str, tuple[str, ...]] = {
-    "examples": ("examples",),
+    "norms": ("gradient_norms",),
     "inputs": ("inputs",),
     "nodes": ("nodes",),
     "weights": ("weights",),
-    "all": ("losses", "nodes", "inputs", "weights", "examples"),
+    "all": ("losses", "nodes", "inputs", "weights", "gradient_norms"),
 }
 
 

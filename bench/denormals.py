@@ -27,7 +27,7 @@ class Scaled(CulpaSide):
 
     def __init__(self, problem: Problem, factor: float) -> None:
         super().__init__(problem)
-        self.core.set_optimizer(culpa.SGD(1e-30)._core())
+        self.core.set_optimizer(culpa.SGD(1e-30).for_core())
         self.initial = (self.initial.astype(np.float64) * factor).astype(self.initial.dtype)
         self.rates = np.full_like(self.rates, 1e-30)
         self.reset()

@@ -96,7 +96,7 @@ class BareSide:
     def __init__(self, data: culpa.datasets.Dataset, seed: int, epochs: int) -> None:
         self.data = data
         self.core = make_model(SHAPE, seed=seed, input_scale=INPUT_SCALE)._network.core
-        self.core.set_optimizer(culpa.Adam(LEARNING_RATE)._core())
+        self.core.set_optimizer(culpa.Adam(LEARNING_RATE).for_core())
         n = len(data.X_train)
         labels = data.y_train.astype(np.int32)
         offsets = np.append(np.arange(0, n, BATCH), n)

@@ -84,7 +84,7 @@ class Runner:
             dtype=dtype,
         )
         self.core = model._network.core
-        self.core.set_optimizer(culpa.Adam(LEARNING_RATE)._core())
+        self.core.set_optimizer(culpa.Adam(LEARNING_RATE).for_core())
         self.float64 = dtype == "float64"
         self.flop = Workload("", tuple(shape), batch, 0).flop
         generator = np.random.default_rng(0)

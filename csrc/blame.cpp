@@ -83,13 +83,13 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
       if (out.inputs)
         unpack(input_delta, mine, static_cast<T>(network.input_scale),
                out.inputs + (begin + mine.begin) * network.inputs());
-      if (out.examples)
+      if (out.gradient_norms)
         square_norms(network, space, mine);
       for (std::size_t r = mine.begin; r < mine.end; ++r) {
         if (out.losses)
           out.losses[begin + r] = space.losses[r];
-        if (out.examples)
-          out.examples[begin + r] = std::sqrt(space.example_squares[r]);
+        if (out.gradient_norms)
+          out.gradient_norms[begin + r] = std::sqrt(space.example_squares[r]);
       }
       if (out.gradient)
         weigh(space, block, weights, crew);

@@ -11,11 +11,11 @@ namespace culpa {
 
 // Where the answers go; what is nullptr (or empty) is not computed. Row-major arrays.
 template <class T> struct BlameOut {
-  double *losses = nullptr;   // (rows)
-  std::vector<T *> nodes;     // per layer: (rows, outputs), dL_i/dz
-  T *inputs = nullptr;        // (rows, inputs), dL_i/dx of the raw inputs
-  double *examples = nullptr; // (rows): the norm of each example's own gradient
-  T *gradient = nullptr;      // flat: the gradient of the batch loss
+  double *losses = nullptr;         // (rows)
+  std::vector<T *> nodes;           // per layer: (rows, outputs), dL_i/dz
+  T *inputs = nullptr;              // (rows, inputs), dL_i/dx of the raw inputs
+  double *gradient_norms = nullptr; // (rows): of each example's own gradient
+  T *gradient = nullptr;            // flat: the gradient of the batch loss
 };
 
 // Walks all positions [0, rows) without dropout. Only the gradient knows the examples' weights.

@@ -293,7 +293,7 @@ def assert_all_blame_agrees(problem: Problem, where: str = "") -> None:
     assert_close(f"{where} logits", model.predict_logits(X), walk.outputs, tolerance)
     assert_close(f"{where} losses", blame.losses, walk.losses, tolerance)
     assert_close(f"{where} inputs", blame.inputs, walk.inputs, tolerance)
-    assert_close(f"{where} examples", blame.examples, walk.examples, tolerance)
+    assert_close(f"{where} gradient norms", blame.gradient_norms, walk.gradient_norms, tolerance)
     loss, gradients = model.loss_and_gradients(X, y, sample_weight=w)
     assert_close(f"{where} loss", loss, walk.loss, tolerance)
     for i in range(len(problem.parameters)):

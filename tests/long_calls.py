@@ -164,7 +164,7 @@ CALLS: dict[str, Callable[[], LongCall]] = {
     "loss_and_gradients": lambda: _answer("loss_and_gradients", 200_000),
     **{
         f"blame, {want}": lambda want=want: _answer("blame", 100_000, want=[want])  # type: ignore[misc]
-        for want in ("losses", "nodes", "inputs", "weights", "examples")
+        for want in ("losses", "nodes", "inputs", "weights", "gradient_norms")
     },
     "influence": _influence,
     "influence, top": lambda: _influence(top=5),

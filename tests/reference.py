@@ -282,7 +282,7 @@ class Walk:
     inputs: Array  # (n, inputs) dL_i/dX, unweighted
     weights: list[Array]  # a layer each: (inputs, outputs), gradient of the batch loss
     biases: list[Array]  # a layer each: (outputs,), gradient of the batch loss
-    examples: Array  # (n,) norm of example i's own gradient over all weights and biases
+    gradient_norms: Array  # (n,) norm of example i's own gradient over all weights and biases
 
 
 def forward(
@@ -357,7 +357,7 @@ def backpropagate(
         inputs=dh,
         weights=weights,
         biases=biases,
-        examples=_gradient_norms(hiddens, nodes),
+        gradient_norms=_gradient_norms(hiddens, nodes),
     )
 
 

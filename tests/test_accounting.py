@@ -32,7 +32,7 @@ class At(culpa.Callback):
     """Does something after so many steps."""
 
     def __init__(self, step: int, what: Any) -> None:
-        self.every, self.what = step, what
+        self.every_steps, self.what = step, what
 
     def on_step(self, training: Any) -> None:
         self.what(training)
@@ -220,8 +220,10 @@ def test_epsilon_at_the_ends() -> None:
 def test_an_epoch_is_accounted_for_once_and_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("dp_accounting")
     calls = []
-    compute = Account._compute
-    monkeypatch.setattr(Account, "_compute", lambda self: calls.append(self.steps) or compute(self))
+    compute = Account._compute_epsilon
+    monkeypatch.setattr(
+        Account, "_compute_epsilon", lambda self: calls.append(self.steps) or compute(self)
+    )
     one = accounting.one_step(4.0, 0.1)
     composed = []
 

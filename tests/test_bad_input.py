@@ -451,11 +451,11 @@ class ScheduleOf(culpa.Schedule):
 
 
 class EveryHalf(culpa.Callback):
-    every = 2.5  # type: ignore[assignment]
+    every_steps = 2.5  # type: ignore[assignment]
 
 
 class EveryZero(culpa.Callback):
-    every = 0
+    every_steps = 0
 
 
 class DoesNothing(culpa.Callback):
@@ -524,8 +524,8 @@ BAD_OPTIONS: dict[str, tuple[str, Any, type[Exception], tuple[str, ...]]] = {
 NAMED_OTHERWISE = {
     "early_stopping: unknown monitor": "monitor: ",
     "early_stopping: no validation": "monitor: ",
-    "callbacks: every half": "every: ",
-    "callbacks: every zero": "every: ",
+    "callbacks: every half": "every_steps: ",
+    "callbacks: every zero": "every_steps: ",
 }
 
 
@@ -753,7 +753,12 @@ BAD_DESCRIPTIONS: dict[str, tuple[Callable[[], object], type[Exception], str, tu
         ("got -0.01",),
     ),
     "Cosine": (lambda: culpa.Cosine(warmup=1.0), ValueError, "warmup: ", ("[0, 1)", "got 1.0")),
-    "StepDecay": (lambda: culpa.StepDecay(0), ValueError, "every: ", ("at least 1", "got 0")),
+    "StepDecay": (
+        lambda: culpa.StepDecay(0),
+        ValueError,
+        "every_epochs: ",
+        ("at least 1", "got 0"),
+    ),
     "StepDecay's factor": (lambda: culpa.StepDecay(2, 0.0), ValueError, "factor: ", ("got 0.0",)),
     "ExponentialDecay": (lambda: culpa.ExponentialDecay(1.5), ValueError, "factor: ", ("1.5",)),
     "OneCycle": (lambda: culpa.OneCycle(start=-1.0), ValueError, "start: ", ("got -1.0",)),
@@ -1138,7 +1143,7 @@ def test_every_layout_gives_the_same_bits(layout: str, tmp_path: Path) -> None:
     assert plain.evaluate(X, VALUES) == other.evaluate(x, y)
     one, two = plain.blame(X, VALUES), other.blame(x, y)
     np.testing.assert_array_equal(one.inputs, two.inputs)
-    np.testing.assert_array_equal(one.examples, two.examples)
+    np.testing.assert_array_equal(one.gradient_norms, two.gradient_norms)
 
 
 def test_a_broadcast_row_is_that_row_many_times() -> None:
@@ -1410,7 +1415,7 @@ CORE_SNIPPETS: dict[str, str] = {
     "no rows: classes?": "ready().predict(np.ones((0, 3)), True)",
     "no rows: evaluate?": "ready().evaluate(examples(0))",
     "no rows: blame?": (
-        "ready().blame(examples(0), nodes=True, inputs=True, norms=True, gradient=True)"
+        "ready().blame(examples(0), nodes=True, inputs=True, gradient_norms=True, gradient=True)"
     ),
     "no rows: train?": "ready().train(job(examples(0), offsets=(0, 0)))",
     "no steps: train?": "ready().train(job(offsets=(0,), rates=()))",

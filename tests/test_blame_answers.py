@@ -140,11 +140,11 @@ def test_top_inputs() -> None:
 
 def test_top_examples_go_by_gradient_norm_where_there_is_one() -> None:
     got = BLAME.top_examples(8)
-    best = ranked(WALK.examples)[:8]
+    best = ranked(WALK.gradient_norms)[:8]
     assert [who.example for who in got] == best
-    assert_close([who.gradient_norm for who in got], WALK.examples[best])
+    assert_close([who.gradient_norm for who in got], WALK.gradient_norms[best])
     assert_close([who.loss for who in got], WALK.losses[best])
-    norms_alone = asked_for("examples").top_examples(8)
+    norms_alone = asked_for("gradient_norms").top_examples(8)
     assert [who.example for who in norms_alone] == best
     assert {who.loss for who in norms_alone} == {None}
 
@@ -152,7 +152,7 @@ def test_top_examples_go_by_gradient_norm_where_there_is_one() -> None:
 def test_top_examples_go_by_loss_otherwise() -> None:
     got = asked_for("losses").top_examples(8)
     best = ranked(WALK.losses)[:8]
-    assert best != ranked(WALK.examples)[:8]
+    assert best != ranked(WALK.gradient_norms)[:8]
     assert [who.example for who in got] == best
     assert {who.gradient_norm for who in got} == {None}
 
@@ -199,7 +199,7 @@ def test_one_example() -> None:
     assert [who[:2] for who in over_all] == [who[:2] for who in of_it]
     assert [who.value for who in over_all] == [abs(who.value) for who in of_it]
     assert blame.top_examples() == [
-        ExampleBlame(0, float(blame.losses[0]), float(blame.examples[0]))
+        ExampleBlame(0, float(blame.losses[0]), float(blame.gradient_norms[0]))
     ]
     groups = blame.groups(["all"])
     assert groups.counts.tolist() == [1]
@@ -237,7 +237,7 @@ def test_sums_and_means_over_groups(kind: str) -> None:
         assert groups.counts[g] == rows.sum() > 0
         for got, function in ((groups.sums, np.sum), (groups.means, np.mean)):
             assert_close(got.losses[g], function(WALK.losses[rows]))
-            assert_close(got.examples[g], function(WALK.examples[rows]))
+            assert_close(got.gradient_norms[g], function(WALK.gradient_norms[rows]))
             assert_close(got.inputs[g], function(np.abs(WALK.inputs[rows]), axis=0))
             for nodes, want in zip(got.nodes, WALK.nodes, strict=True):
                 assert_close(nodes[g], function(np.abs(want[rows]), axis=0))
@@ -288,8 +288,8 @@ ABSENT = {
     "top_nodes": (lambda b: b.top_nodes(), ("losses", "inputs"), "nodes was not asked for"),
     "top_nodes, one": (lambda b: b.top_nodes(example=0), (), "nodes was not asked for"),
     "top_inputs": (lambda b: b.top_inputs(), ("nodes",), "inputs was not asked for"),
-    "top_examples": (lambda b: b.top_examples(), ("nodes",), "neither losses nor examples was"),
-    "to_frame": (lambda b: b.to_frame(), ("nodes",), "neither losses nor examples was"),
+    "top_examples": (lambda b: b.top_examples(), ("nodes",), "neither losses nor gradient_norms"),
+    "to_frame": (lambda b: b.to_frame(), ("nodes",), "neither losses nor gradient_norms"),
     "nodes' frame": (lambda b: b.to_frame(what="nodes"), (), "nodes was not asked for"),
     "inputs' frame": (lambda b: b.to_frame(what="inputs"), (), "inputs was not asked for"),
     "losses": (lambda b: b.losses, ("nodes",), "losses was not asked for"),
@@ -381,9 +381,9 @@ def test_frame_of_examples(kind: str) -> None:
     assert list(got) == ["example", "loss", "gradient_norm"]
     assert got["example"] == list(range(N))
     assert_close(got["loss"], WALK.losses)
-    assert_close(got["gradient_norm"], WALK.examples)
+    assert_close(got["gradient_norm"], WALK.gradient_norms)
     assert list(asked_for("losses").to_frame(kind).columns) == ["example", "loss"]
-    assert list(asked_for("examples").to_frame(kind).columns) == ["example", "gradient_norm"]
+    assert list(asked_for("gradient_norms").to_frame(kind).columns) == ["example", "gradient_norm"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -109,7 +109,8 @@ def test_gradient_norms_equal_those_of_torch_func(
 ) -> None:
     given = problem(loss, hidden, widths, scale)
     want = np.linalg.norm(example_gradients(given), axis=1)
-    close("blame.examples", given.model.blame(given.X, given.y, want=["examples"]).examples, want)
+    got = given.model.blame(given.X, given.y, want="gradient_norms").gradient_norms
+    close("blame.gradient_norms", got, want)
     close("grand", culpa.grand(given.model, given.X, given.y), want)
 
 
@@ -167,8 +168,8 @@ def test_gradient_norms_equal_those_of_opacus(
     module, (x, y) = opacus.GradSampleModule(peer(given), loss_reduction="sum"), tensors(given)
     LOSSES[loss](module(x), y).backward()
     squares = sum(p.grad_sample.flatten(1).square().sum(1) for p in module.parameters())
-    got = given.model.blame(given.X, given.y, want=["examples"]).examples
-    close("blame.examples", got, squares.sqrt().numpy())
+    got = given.model.blame(given.X, given.y, want="gradient_norms").gradient_norms
+    close("blame.gradient_norms", got, squares.sqrt().numpy())
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -187,7 +188,7 @@ def test_private_steps_without_noise_equal_those_of_opacus(
     """
     opacus = pytest.importorskip("opacus", reason="Opacus is not installed: nothing to compare to")
     given = problem(loss, hidden, widths, scale)
-    norms = given.model.blame(given.X, given.y, want=["examples"]).examples
+    norms = given.model.blame(given.X, given.y, want="gradient_norms").gradient_norms
     bound = float(np.quantile(norms, min(share, 1.0)) * max(share, 1.0))
     assert share == 100.0 or (norms > bound).any()
 

@@ -107,7 +107,7 @@ def test_a_copy_beside_a_fit_is_of_one_step() -> None:
     states = []
 
     class Note(culpa.Callback):
-        every = 1
+        every_steps = 1
 
         def on_step(self, training: Any) -> None:
             states.append(training.model._network.core.state())
@@ -122,7 +122,7 @@ def test_a_copy_beside_a_fit_is_of_one_step() -> None:
             copies.append(model.copy())
 
     class Slowly(culpa.Callback):  # so that copies come in between
-        every = 1
+        every_steps = 1
 
         def on_step(self, training: Any) -> None:
             threading.Event().wait(0.001)

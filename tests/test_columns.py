@@ -342,6 +342,6 @@ def test_tables_of_columns_are_told_from_arrays() -> None:
             return A[rows]
 
     assert columns.column_names(Table()) == list("abcd")
-    np.testing.assert_array_equal(columns.take(Table(), np.arange(3)), A[:3])
+    np.testing.assert_array_equal(columns.take_rows(Table(), np.arange(3)), A[:3])
     assert columns.column_names(A) is None
     assert columns.column_names(D["a"].iloc[:0]) is None

@@ -80,7 +80,7 @@ class Case:
             "predictions": model.predict(self.X),
             "losses": blame.losses,
             "inputs": blame.inputs,
-            "examples": blame.examples,
+            "gradient_norms": blame.gradient_norms,
             "loss": np.array([loss, *measured.values()]),
         }
         for name in ("nodes", "weights", "biases"):
@@ -227,7 +227,7 @@ def test_any_network_trains_to_the_same_weights_on_any_plan(
 
 
 class EveryStep(culpa.Callback):
-    every = 1
+    every_steps = 1
 
     def __init__(self) -> None:
         self.steps: list[int] = []
@@ -243,7 +243,7 @@ def test_where_chunks_end_does_not_show(name: str, monkeypatch: pytest.MonkeyPat
     weights = [helpers.parameter_bytes(case.trained(callbacks=watch))]
     assert watch.steps == list(range(1, len(watch.steps) + 1))
     assert len(watch.steps) > 5
-    watch.every, watch.steps = 3, []
+    watch.every_steps, watch.steps = 3, []
     weights.append(helpers.parameter_bytes(case.trained(callbacks=watch)))
     for seconds in (1e-9, 1e9):
         monkeypatch.setattr(culpa.training, "CHUNK_SECONDS", seconds)
@@ -255,7 +255,7 @@ def test_what_a_callback_asks_of_the_model_does_not_show() -> None:
     case = CASES["everything"]
 
     class Curious(culpa.Callback):
-        every = 1
+        every_steps = 1
 
         def on_step(self, training: Training) -> None:
             case.answers(training.model)
@@ -424,7 +424,7 @@ def test_every_epoch_sees_every_row_once_in_an_order_of_its_own() -> None:
     n, seen = 30, []
 
     class Watch(culpa.Callback):
-        every = 1
+        every_steps = 1
         before = np.zeros((n, 1))
 
         def on_step(self, training: Training) -> None:

@@ -435,7 +435,7 @@ def test_a_check_leaves_trainings_bits_alone() -> None:
 
 
 def test_a_check_tells_what_diagnose_would() -> None:
-    check = culpa.HealthCheck(every=2, max_examples=4096)
+    check = culpa.HealthCheck(every_epochs=2, max_examples=4096)
     model = net((32, "relu"), (10, "identity"))
     seen = []
 
@@ -451,7 +451,7 @@ def test_a_check_tells_what_diagnose_would() -> None:
     want = [[layer.update_ratio for layer in d.layers] for d in (seen[1], seen[3])]
     assert np.array_equal(check.update_ratios, want)
     assert check.findings == seen[3].findings
-    assert check.every is None  # no calls between steps
+    assert check.every_steps is None  # no calls between steps
     report = repr(check)
     assert report == str(check)
     assert report.startswith("HealthCheck after epoch 3. Diagnosis by 1,437 examples")
@@ -461,7 +461,7 @@ def test_a_check_tells_what_diagnose_would() -> None:
 def test_a_check_with_data_of_its_own_and_a_schedule() -> None:
     check = culpa.HealthCheck(X_TEST, Y_TEST, max_examples=100)
     model = net((32, "relu"), (10, "identity"))
-    rates = culpa.StepDecay(factor=0.1, every=1)
+    rates = culpa.StepDecay(factor=0.1, every_epochs=1)
     model.fit(X, Y, epochs=3, callbacks=check, schedule=rates, verbose=False)
     assert [d.examples for d in check.diagnoses] == [100] * 3
     assert (check.update_ratios[2] < 0.1 * check.update_ratios[0]).all()
@@ -515,8 +515,8 @@ def test_errors_of_a_check() -> None:
         culpa.HealthCheck(X)
     with pytest.raises(ValueError, match="X: expected it beside y, got None"):
         culpa.HealthCheck(y=Y)
-    with pytest.raises(ValueError, match="every: expected an integer of at least 1, got 0"):
-        culpa.HealthCheck(every=0)
+    with pytest.raises(ValueError, match="every_epochs: expected an integer of at least 1, got 0"):
+        culpa.HealthCheck(every_epochs=0)
     model = net((10, "identity"))
     with pytest.raises(ValueError, match="X: expected 64 columns"):
         model.fit(X, Y, epochs=1, callbacks=culpa.HealthCheck(X[:, :3], Y), verbose=False)

@@ -593,7 +593,7 @@ def test_the_best_weights_come_back_at_the_planned_end_too() -> None:
 
 class Recorder(culpa.Callback):
     def __init__(self, every: int | None = None, name: str = "", log: list[Any] | None = None):
-        self.every = every
+        self.every_steps = every
         self.name = name
         self.log: list[Any] = [] if log is None else log
 
@@ -674,7 +674,7 @@ def test_a_step_callback_sees_the_weights_of_its_step() -> None:
     seen: list[bytes] = []
 
     class Watch(culpa.Callback):
-        every = 2
+        every_steps = 2
 
         def on_step(self, training: Any) -> None:
             seen.append(bits(training.model))
@@ -697,7 +697,7 @@ def test_a_callback_may_stop_training_at_an_epochs_end() -> None:
 
 def test_a_callback_may_stop_training_within_an_epoch() -> None:
     class Stop(culpa.Callback):
-        every = 1
+        every_steps = 1
 
         def on_step(self, training: Any) -> None:
             if training.step == 5:
@@ -728,7 +728,7 @@ def test_a_callback_may_stop_training_before_it_begins() -> None:
 @pytest.mark.parametrize("hook", ["on_fit_begin", "on_step", "on_epoch_end", "on_fit_end"])
 def test_an_exception_in_a_callback_comes_out_and_leaves_a_usable_model(hook: str) -> None:
     class Failing(culpa.Callback):
-        every = 2
+        every_steps = 2
 
     def fail(self: Any, training: Any) -> None:
         raise ZeroDivisionError("the callback's own")
@@ -1448,7 +1448,7 @@ def build():
     return culpa.Sequential([*layers, culpa.Dense(3)], loss="cross_entropy", input_size=64)
 
 class Tell(culpa.Callback):
-    every = begun
+    every_steps = begun
     ended = 0
 
     def on_step(self, training):
@@ -1460,7 +1460,7 @@ class Tell(culpa.Callback):
 
 class StopAt(culpa.Callback):
     def __init__(self, step):
-        self.every = step
+        self.every_steps = step
 
     def on_step(self, training):
         training.stop()

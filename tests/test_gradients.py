@@ -217,7 +217,7 @@ def test_finite_differences_agree_for_every_loss_and_activation() -> None:
 def test_blame_does_not_depend_on_what_else_is_asked_for() -> None:
     problem = helpers.make_problem((9, 20, 17, 3), ["relu", "mish", "identity"], MSE, 37)
     everything = problem.model.blame(problem.X, problem.y)
-    for name in ("losses", "inputs", "examples"):
+    for name in ("losses", "inputs", "gradient_norms"):
         alone = problem.model.blame(problem.X, problem.y, want=[name])
         assert np.array_equal(getattr(alone, name), getattr(everything, name))
     nodes = problem.model.blame(problem.X, problem.y, want=["nodes"]).nodes
@@ -233,7 +233,7 @@ def test_sample_weights_change_the_gradient_alone() -> None:
     weight = np.linspace(0.0, 4.0, 9)
     plain = problem.model.blame(problem.X, problem.y)
     weighted = problem.model.blame(problem.X, problem.y, sample_weight=weight)
-    for name in ("losses", "inputs", "examples"):
+    for name in ("losses", "inputs", "gradient_norms"):
         assert np.array_equal(getattr(plain, name), getattr(weighted, name))
     assert np.array_equal(plain.nodes[0], weighted.nodes[0])
     assert not np.array_equal(plain.weights[0], weighted.weights[0])
@@ -629,7 +629,7 @@ def test_input_scale_stands_for_scaled_data_and_blame_refers_to_the_raw() -> Non
     assert np.array_equal(ours.losses, theirs.losses)
     assert np.array_equal(ours.weights[0], theirs.weights[0])
     assert np.array_equal(ours.inputs, theirs.inputs / 16)
-    assert np.array_equal(ours.examples, theirs.examples)
+    assert np.array_equal(ours.gradient_norms, theirs.gradient_norms)
     assert np.array_equal(scaled.predict_logits(X), plain.predict_logits(X / 16))
 
 

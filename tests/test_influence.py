@@ -137,7 +137,7 @@ def test_of_an_example_on_itself_it_is_the_squared_gradient_norm() -> None:
     problem, (X, y, _, _), _ = make()
     scores = problem.model.influence(X, y, X, y).scores
     assert scores is not None
-    norms = problem.model.blame(X, y, want=("examples",)).examples
+    norms = problem.model.blame(X, y, want="gradient_norms").gradient_norms
     np.testing.assert_allclose(np.diag(scores), norms**2, rtol=1e-12)
     np.testing.assert_array_equal(scores, scores.T)
 

@@ -54,7 +54,7 @@ for dtype in ("float32", "float64"):
         "weights": [array.tolist() for array in model.state_dict().values()],
         "logits": model.predict_logits(X).tolist(),
         "inputs": blame.inputs.tolist(),
-        "examples": blame.examples.tolist(),
+        "gradient_norms": blame.gradient_norms.tolist(),
     }
 print(json.dumps(answers))
 """
@@ -122,7 +122,7 @@ def test_instruction_sets_draw_the_same_numbers_and_agree_on_the_rest() -> None:
         for dtype, tolerance in (("float32", 1e-3), ("float64", 1e-11)):
             one, two = first[dtype], other[dtype]
             assert two["exact"] == one["exact"]
-            for key in ("loss", "logits", "inputs", "examples"):
+            for key in ("loss", "logits", "inputs", "gradient_norms"):
                 error = reference.relative_error(two[key], one[key])
                 assert error < tolerance, (other["name"], dtype, key, error)
             for i, (a, b) in enumerate(zip(two["weights"], one["weights"], strict=True)):

@@ -99,14 +99,14 @@ class Neighbours:
 @pytest.mark.parametrize("folds", [2, 3, 5])
 def test_folds_have_their_share_of_every_class(n: int, folds: int) -> None:
     codes = np.random.default_rng(n).integers(0, 3, n)
-    fold = held_out.deal(codes, folds, seed=n)
+    fold = held_out.deal_folds(codes, folds, seed=n)
     sizes = np.bincount(fold, minlength=folds)
     assert sizes.max() - sizes.min() <= 1
     for code in range(3):
         shares = np.bincount(fold[codes == code], minlength=folds)
         assert shares.max() - shares.min() <= 1
-    assert held_out.deal(codes, folds, seed=n).tolist() == fold.tolist()
-    assert held_out.deal(codes, folds, seed=n + 1).tolist() != fold.tolist()
+    assert held_out.deal_folds(codes, folds, seed=n).tolist() == fold.tolist()
+    assert held_out.deal_folds(codes, folds, seed=n + 1).tolist() != fold.tolist()
 
 
 def test_no_model_is_asked_about_what_it_learned_by_heart() -> None:
@@ -122,18 +122,18 @@ def test_networks_are_trained_on_the_other_folds_alone() -> None:
     model = small_model(input_size=2)
     codes = y.astype(np.int64)
     networks = held_out.Networks(model, X, y, None, {"epochs": 3})
-    log_p, norms = held_out.guess(networks, folds=3, repeats=2, seed=5)
+    log_p, norms = held_out.guess_examples(networks, folds=3, repeats=2, seed=5)
 
     seeds = np.random.SeedSequence(5).generate_state(8, np.uint64).reshape(2, 4).tolist()
     p, lengths = np.zeros((31, 3)), np.zeros(31)
     for fold_seed, *model_seeds in seeds:
-        fold = held_out.deal(codes, 3, fold_seed)
+        fold = held_out.deal_folds(codes, 3, fold_seed)
         for k, seed in enumerate(model_seeds):
             own = small_model(seed=seed)
             own.fit(X[fold != k], y[fold != k], epochs=3, verbose=False)
             rest = np.flatnonzero(fold == k)
             p[rest] += own.predict_proba(X[rest]) / 2
-            lengths[rest] += own.blame(X[rest], y[rest], want="examples").examples / 2
+            lengths[rest] += own.blame(X[rest], y[rest], want="gradient_norms").gradient_norms / 2
     np.testing.assert_allclose(np.exp(log_p), p, rtol=1e-5)
     assert norms is not None
     np.testing.assert_allclose(norms, lengths, rtol=1e-4)
@@ -152,7 +152,7 @@ def by_hand() -> tuple[np.ndarray, np.ndarray]:
 def test_ranking_and_counts_by_hand() -> None:
     p, codes = by_hand()
     with np.errstate(divide="ignore"):
-        errors = label_errors.rank(np.log(p), codes, np.array(["cat", "dog", "eel"]))
+        errors = label_errors.rank_labels(np.log(p), codes, np.array(["cat", "dog", "eel"]))
     # p(label) is 0.9, 0.2, 0.5, 0.9, 0.4: rows 0 and 3 are equal, and so are their guesses.
     assert errors.ranking.tolist() == [1, 4, 2, 0, 3]
     np.testing.assert_allclose(errors.scores, [0.1, 0.8, 0.5, 0.1, 0.6], atol=1e-15)
@@ -177,7 +177,7 @@ def test_ranking_and_counts_by_hand() -> None:
 
 def test_losses_rank_where_scores_round_to_one() -> None:
     log_p = np.array([[0.0, -50.0], [0.0, -90.0], [0.0, -70.0], [-0.1, -2.4]])
-    errors = label_errors.rank(log_p, np.array([1, 1, 1, 0]), np.arange(2))
+    errors = label_errors.rank_labels(log_p, np.array([1, 1, 1, 0]), np.arange(2))
     assert errors.scores[:3].tolist() == [1.0] * 3
     assert errors.ranking.tolist() == [1, 2, 0, 3]
 
@@ -185,13 +185,13 @@ def test_losses_rank_where_scores_round_to_one() -> None:
 def test_equally_impossible_labels_rank_by_the_certainty_of_their_guess() -> None:
     p = np.array([[0.0, 0.6, 0.4], [0.0, 0.9, 0.1], [0.5, 0.3, 0.2], [0.0, 0.6, 0.4]])
     with np.errstate(divide="ignore"):
-        errors = label_errors.rank(np.log(p), np.zeros(4, dtype=np.int64), np.arange(3))
+        errors = label_errors.rank_labels(np.log(p), np.zeros(4, dtype=np.int64), np.arange(3))
     assert errors.ranking.tolist() == [1, 0, 3, 2]
     assert np.isinf(errors.losses[[0, 1, 3]]).all()
 
 
 def test_an_example_that_is_guessed_to_be_its_label_is_never_suspicious() -> None:
-    errors = label_errors.rank(np.log(by_hand()[0] + 0.01), by_hand()[1], np.arange(3))
+    errors = label_errors.rank_labels(np.log(by_hand()[0] + 0.01), by_hand()[1], np.arange(3))
     assert not (errors.suspicious & (errors.guesses == errors.labels)).any()
 
 
@@ -222,7 +222,7 @@ def test_same_ranking_and_thresholds_as_cleanlab(classes: int) -> None:
     count = pytest.importorskip("cleanlab.count", reason=CLEANLAB)
     quality = pytest.importorskip("cleanlab.rank", reason=CLEANLAB)
     p, y = random_guesses(classes + 50, classes)
-    errors = label_errors.rank(np.log(p), y, np.arange(classes))
+    errors = label_errors.rank_labels(np.log(p), y, np.arange(classes))
     theirs = quality.get_label_quality_scores(y, p, method="self_confidence")
     np.testing.assert_allclose(errors.scores, 1 - theirs, atol=1e-12)
     np.testing.assert_allclose(errors.thresholds, count.get_confident_thresholds(y, p))

@@ -343,4 +343,4 @@ def test_a_csv_file_without_a_label_in_a_row_is_refused(
     path.write_text("height,kind\n" + "".join(f"1,{word}\n" for word in [*words, "", *words]))
     message = "data: column 'kind': expected a label in every row, got None in row 2; drop"
     with pytest.raises(ValueError, match=message):
-        readers.read(str(path), culpa.CrossEntropy(), 2)
+        readers.read_table(str(path), culpa.CrossEntropy(), 2)

@@ -307,7 +307,7 @@ def test_matrices_are_arrays_in_every_door() -> None:
             [
                 history["loss"], history["r2"], history["val_r2"], model.predict(X),
                 model.predict_logits(X), *model.evaluate(X, Y).values(), blame.losses,
-                blame.inputs, blame.examples, loss, *gradients.values(), baseline.values,
+                blame.inputs, blame.gradient_norms, loss, *gradients.values(), baseline.values,
                 background.values, influence.scores,
             ]
         )  # fmt: skip

@@ -87,7 +87,7 @@ def test_fit_follows_pytorch_for_50_steps(run: dict[str, Any]) -> None:
     losses = []
 
     class Watch(culpa.Callback):
-        every = 1
+        every_steps = 1
 
         def on_step(self, training: Training) -> None:
             if training.step == STEPS:
@@ -121,7 +121,7 @@ def test_fit_follows_pytorch_for_50_steps(run: dict[str, Any]) -> None:
 def test_the_core_reports_the_losses_that_pytorch_had(run: dict[str, Any]) -> None:
     model, X, y = recorded_model()
     optimizer = getattr(culpa, run["name"])(**run["arguments"])
-    model._network.core.set_optimizer(optimizer._core())
+    model._network.core.set_optimizer(optimizer.for_core())
     reports = Job(
         X,
         y,
@@ -391,7 +391,7 @@ def test_norms_and_squares_are_those_before_clipping_and_before_the_update(
     model, parameters, X, y = some_problem(dtype)
     names = ["tanh", "silu", "identity"]
     optimizer = reference.SGD(0.1, 0.9)
-    model._network.core.set_optimizer(culpa.SGD(0.1, momentum=0.9)._core())
+    model._network.core.set_optimizer(culpa.SGD(0.1, momentum=0.9).for_core())
     weight = np.random.default_rng(3).uniform(0.1, 2.0, len(X))
     cuts = [0, 7, 12, 37]
     reports = Job(X, y, cuts, 0.1, weights=weight, clip_norm=clip_norm).run(model)
@@ -454,7 +454,7 @@ def test_gradient_and_apply_are_a_step_in_two_halves(
     whole, _, X, y = some_problem(dtype)
     halves = whole.copy()
     for model in (whole, halves):
-        model._network.core.set_optimizer(ours._core())
+        model._network.core.set_optimizer(ours.for_core())
     rates = [0.1, 0.02, 0.05]
     Job(X, y, [0, 10, 20, 37], rates).run(whole)
     for rate, (a, b) in zip(rates, [(0, 10), (10, 20), (20, 37)], strict=True):
@@ -491,7 +491,7 @@ def test_batches_that_are_empty_or_weigh_nothing_make_no_update(
     plain, _, X, y = some_problem()
     skipping = plain.copy()
     for model in (plain, skipping):
-        model._network.core.set_optimizer(ours._core())
+        model._network.core.set_optimizer(ours.for_core())
     weight = np.ones(37)
     weight[10:20] = 0.0
     order = np.concatenate([np.arange(10), np.arange(20, 37)])
@@ -517,7 +517,7 @@ def test_batches_that_are_empty_or_weigh_nothing_make_no_update(
 def test_steps_without_weight_still_count_for_dropout() -> None:
     """The counter is that of batches seen, so that weights do not shift the masks after them."""
     model, _, X, y = some_problem()
-    model._network.core.set_optimizer(culpa.SGD(0.1)._core())
+    model._network.core.set_optimizer(culpa.SGD(0.1).for_core())
     Job(X, y, [0, 0, 10, 20], 0.1).run(model)
     assert model._network.core.steps == 3
 

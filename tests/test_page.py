@@ -21,7 +21,7 @@ import culpa
 import helpers
 import reference
 from culpa.pages import curves, plain_words, readers
-from culpa.pages.page import embedded, tell
+from culpa.pages.page import embedded, tell_example
 
 HOSTILE = [
     "<script>window.pwned = 1</script>",
@@ -562,13 +562,13 @@ def test_the_command_reads_tables(folder: Path) -> None:
 def test_text_names_the_two_classes_of_a_binary_model(tmp_path: Path) -> None:
     path, loss = tmp_path / "mail.csv", culpa.BinaryCrossEntropy()
     path.write_text("length,kind\n1,spam\n2,ham\n3.5,spam\n", "utf-8")
-    table = readers.read(str(path), loss, 1)
+    table = readers.read_table(str(path), loss, 1)
     assert table.X.tolist() == [[1.0], [2.0], [3.5]]
     assert table.y.tolist() == [1, 0, 1]
     assert table.feature_names == ["length"]
     assert table.class_names == ["ham", "spam"]
     with pytest.raises(ValueError, match="expected 5 different texts in column 'kind'"):
-        readers.read(str(path), culpa.CrossEntropy(), 5)
+        readers.read_table(str(path), culpa.CrossEntropy(), 5)
 
 
 def test_names_cannot_steer_the_terminal(folder: Path) -> None:
@@ -613,5 +613,5 @@ def test_the_command_says_what_is_wrong(folder: Path, arguments: list[str], mess
 def test_page_and_summary_share_one_story() -> None:
     problem = helpers.make_problem((3, 2), ["identity"], helpers.LOSSES[0], 2)
     none = dict.fromkeys(("feature_names", "class_names", "shape", "learning_rate", "title"))
-    told = tell(problem.model, problem.X, problem.y, 1, top=16, **none)  # type: ignore[arg-type]
+    told = tell_example(problem.model, problem.X, problem.y, 1, top=16, **none)  # type: ignore[arg-type]
     assert json.loads(json.dumps(told)) == story(problem.model, problem.X, problem.y, 1)

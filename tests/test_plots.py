@@ -377,8 +377,8 @@ def test_an_attribution_knows_the_names_of_a_frames_columns(library: str) -> Non
 # Signals
 
 
-def checked(*layers: tuple[int, str], epochs: int, every: int = 1) -> culpa.HealthCheck:
-    check = culpa.HealthCheck(every=every, max_examples=100)
+def checked(*layers: tuple[int, str], epochs: int, every_epochs: int = 1) -> culpa.HealthCheck:
+    check = culpa.HealthCheck(every_epochs=every_epochs, max_examples=100)
     model = culpa.Sequential(
         [culpa.Dense(units, name) for units, name in layers], "cross_entropy", input_scale=1 / 16
     )
@@ -387,7 +387,7 @@ def checked(*layers: tuple[int, str], epochs: int, every: int = 1) -> culpa.Heal
 
 
 def test_signals_draw_a_line_per_layer_with_its_name_at_its_end() -> None:
-    check = checked((16, "relu"), (8, "tanh"), (10, "identity"), epochs=4, every=2)
+    check = checked((16, "relu"), (8, "tanh"), (10, "identity"), epochs=4, every_epochs=2)
     ax = culpa.plots.signals(check)
     assert ax.get_yscale() == "log"
     for line, norms in zip(ax.lines, check.signal_norms.T, strict=True):
@@ -531,7 +531,7 @@ def test_errors_name_the_argument() -> None:
         (ValueError, "guesses: expected a model", lambda: plots.examples([0], X, Y, [1])),
         (ValueError, "class_names: expected a name for class",
          lambda: plots.examples(np.arange(99), X, Y, class_names=["zero"])),
-        (AttributeError, "neither losses nor examples",
+        (AttributeError, "neither losses nor gradient_norms",
          lambda: plots.examples(MODEL.blame(X, Y, want="nodes"), X, Y)),
         (TypeError, "health_check: expected a culpa.HealthCheck", lambda: plots.signals(3)),
         (ValueError, "health_check: expected at least one epoch",

@@ -37,7 +37,7 @@ def make(case: Any, dtype: str = "float64") -> Problem:
 
 
 def examples_of(problem: Problem) -> _core.Examples:
-    return culpa.training.Examples(problem.model, problem.X, problem.y, None).core()
+    return culpa.training.Examples(problem.model, problem.X, problem.y, None).for_core()
 
 
 def gradient(problem: Problem, offsets: Any = None, **options: Any) -> np.ndarray:
@@ -45,7 +45,7 @@ def gradient(problem: Problem, offsets: Any = None, **options: Any) -> np.ndarra
     core = problem.model._network.core
     offsets = [0, len(problem.X)] if offsets is None else offsets
     before = core.copy_parameters()
-    core.set_optimizer(culpa.SGD(1.0, momentum=0.5)._core())
+    core.set_optimizer(culpa.SGD(1.0, momentum=0.5).for_core())
     core.steps = 0
     job = _core.Job(
         examples_of(problem),
@@ -106,7 +106,7 @@ def test_clipped_sums_equal_those_of_formed_and_clipped_gradients(
 @pytest.mark.parametrize("case", CASES[:4], ids=IDS[:4])
 def test_no_clipped_gradient_is_longer_than_the_bound(case: Any, dtype: str) -> None:
     problem = make(case, dtype)
-    norms = problem.model.blame(problem.X, problem.y, want=["examples"]).examples
+    norms = problem.model.blame(problem.X, problem.y, want="gradient_norms").gradient_norms
     for row, norm in enumerate(norms):
         for limit in norm * np.array([0.01, 0.3, 1 - 1e-6, 1 - 1e-9, 1 - 1e-14, 1.0, 1 + 1e-14]):
             flat = gradient(problem, [row, row + 1], example_clip=limit, divisor=1.0)

@@ -27,7 +27,7 @@ MSE, CLASSES = culpa.MSE(), culpa.CrossEntropy()
 
 def read(path: Path, text: str, loss: Any = MSE, **options: Any) -> readers.Table:
     path.write_text(text, "utf-8")
-    return readers.read(str(path), loss, 2, **options)
+    return readers.read_table(str(path), loss, 2, **options)
 
 
 def refused(path: Path, text: str, loss: Any = MSE, **options: Any) -> str:
@@ -132,7 +132,7 @@ def saved(path: Path, **arrays: Any) -> Path:
 def test_only_the_arrays_that_are_wanted_are_read(tmp_path: Path) -> None:
     path = saved(tmp_path / "t.npz", X=X, y=Y, huge=np.zeros(2**22), objects=np.array([print]))
     tracemalloc.start()
-    table = readers.read(str(path), CLASSES, 2)
+    table = readers.read_table(str(path), CLASSES, 2)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert np.array_equal(table.X, X)
@@ -205,7 +205,7 @@ def test_a_member_that_is_no_plain_array_is_refused(what: str, tmp_path: Path) -
         archive.writestr("y.npy", npy(described((1,)), bytes(8)))
     tracemalloc.start()
     with pytest.raises(ValueError, match=r"^data: expected a .npz file of plain arrays") as caught:
-        readers.read(str(path), MSE, 1)
+        readers.read_table(str(path), MSE, 1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 16 * 2**20
@@ -219,7 +219,7 @@ def test_an_array_that_unpacks_to_far_more_is_refused_before_memory_is_taken(
     assert path.stat().st_size < 2**18
     tracemalloc.start()
     with pytest.raises(ValueError, match=r"X would take 134,217,\d+ bytes"):
-        readers.read(str(path), MSE, 1)
+        readers.read_table(str(path), MSE, 1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**20
@@ -229,7 +229,7 @@ def test_what_packs_well_is_welcome(tmp_path: Path) -> None:
     one_hot = np.zeros((100_000, 100))
     one_hot[np.arange(100_000), np.random.default_rng(0).integers(0, 100, 100_000)] = 1
     path = saved(tmp_path / "t.npz", X=one_hot, y=np.zeros(100_000))
-    assert readers.read(str(path), MSE, 1).X.shape == one_hot.shape
+    assert readers.read_table(str(path), MSE, 1).X.shape == one_hot.shape
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +252,7 @@ def test_any_damage_is_refused_or_gives_arrays(draw: Any, good: bytes, tmp_path:
         content = content[: draw.draw(st.integers(0, len(content)))]
     path.write_bytes(content)
     try:
-        readers.read(str(path), CLASSES, 2)
+        readers.read_table(str(path), CLASSES, 2)
         said = ""
     except ValueError as error:
         said = str(error)
@@ -265,19 +265,19 @@ def test_other_files_are_no_npz(tmp_path: Path) -> None:
     for content in (b"", b"PK\x03\x04", b"\x80\x04K\x01.", b"PK\x05\x06" + bytes(18)):
         (tmp_path / "t.npz").write_bytes(content)
         with pytest.raises(ValueError, match=r"^data: expected"):
-            readers.read(str(tmp_path / "t.npz"), MSE, 1)
+            readers.read_table(str(tmp_path / "t.npz"), MSE, 1)
 
 
 def test_names_may_be_bytes_and_not_millions(tmp_path: Path) -> None:
     path = saved(tmp_path / "t.npz", X=X, y=Y, feature_names=np.array([b"a", b"\xff", b"c"]))
-    assert readers.read(str(path), MSE, 1).feature_names == ["a", "\ufffd", "c"]
+    assert readers.read_table(str(path), MSE, 1).feature_names == ["a", "\ufffd", "c"]
     saved(path, X=X, y=Y, feature_names=np.zeros(2_000_000, "U1"))
     with pytest.raises(ValueError, match="feature_names has 2,000,000 names"):
-        readers.read(str(path), MSE, 1)
+        readers.read_table(str(path), MSE, 1)
     beyond_unicode = np.array([2**31 - 1], "<u4").view("<U1")
     saved(path, X=X, y=Y, feature_names=beyond_unicode)
     with pytest.raises(ValueError, match="data: expected"):
-        readers.read(str(path), MSE, 1)
+        readers.read_table(str(path), MSE, 1)
 
 
 # What files hold never steers the terminal
@@ -380,7 +380,7 @@ def test_a_table_cannot_steer_the_terminal(what: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(HOSTILE_TABLES[what], "utf-8")
     options = ("--target", "z") if "no target" in what else ()
     with pytest.raises(ValueError, match="expected") as caught:
-        readers.read(str(tmp_path / "t.csv"), MSE, 1, *options[1:])
+        readers.read_table(str(tmp_path / "t.csv"), MSE, 1, *options[1:])
     assert harmless(str(caught.value))
     result = command(model_file(tmp_path).name, "t.csv", *options, folder=tmp_path)
     assert result.returncode == 1

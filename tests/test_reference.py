@@ -141,12 +141,12 @@ def torch_walk(
         inputs=signals[-1],
         weights=parameter_gradients[: len(weights)],
         biases=parameter_gradients[len(weights) :],
-        examples=np.array([math.sqrt(sum((g**2).sum() for g in gs)) for gs in own]),
+        gradient_norms=np.array([math.sqrt(sum((g**2).sum() for g in gs)) for gs in own]),
     )
 
 
 def assert_walks_agree(ours: reference.Walk, theirs: reference.Walk, tolerance: float) -> None:
-    for name in ("loss", "losses", "outputs", "inputs", "examples"):
+    for name in ("loss", "losses", "outputs", "inputs", "gradient_norms"):
         error = reference.relative_error(getattr(ours, name), getattr(theirs, name))
         assert error < tolerance, name
     for name in ("nodes", "weights", "biases"):
@@ -238,7 +238,7 @@ def test_sample_weights_that_are_all_zero_give_zero_loss_and_zero_gradients() ->
     )
     assert walk.loss == 0.0
     assert not any(gradient.any() for gradient in walk.weights + walk.biases)
-    assert walk.examples.all()
+    assert walk.gradient_norms.all()
 
 
 def test_the_hiddens_begin_with_the_inputs_and_end_with_the_outputs() -> None:

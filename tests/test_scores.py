@@ -71,7 +71,7 @@ def test_grand_is_the_norm_of_the_whole_gradient(case: Any, models: int, dtype: 
     problems = several(case, models, dtype)
     X, y = problems[0].X, problems[0].y
     got = culpa.grand(tuple(problem.model for problem in problems), X, y)
-    want = np.mean([problem.walk.examples for problem in problems], axis=0)
+    want = np.mean([problem.walk.gradient_norms for problem in problems], axis=0)
     assert_close("grand", got, want, TOLERANCE[dtype])
     assert got.dtype == np.float64
 
@@ -286,7 +286,7 @@ def test_batches_without_weight_are_not_presented() -> None:
 class StopsAt(culpa.Callback):
     """Ends training after a step, in one way or another."""
 
-    every = 1
+    every_steps = 1
 
     def __init__(self, step: int, error: type[BaseException] | None) -> None:
         self.step, self.error = step, error
@@ -359,7 +359,7 @@ def test_training_presents_each_examples_own_loss() -> None:
 
     class Sees(culpa.Callback):
         wants_examples = True
-        every = 3
+        every_steps = 3
 
         def on_step(self, training: Any) -> None:
             seen.append(training.presented())

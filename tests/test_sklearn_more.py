@@ -321,7 +321,7 @@ def test_callbacks_see_the_fit_and_may_stop_it() -> None:
     seen: list[Any] = []
 
     class Watch(culpa.Callback):
-        every = 3
+        every_steps = 3
 
         def on_fit_begin(self, fit: Any) -> None:
             seen.append(("begin", fit.epochs, fit.steps_per_epoch))

@@ -105,7 +105,7 @@ def test_every_answer_is_that_of_dense_rows(
     for name in ("nodes", "weights", "biases"):
         for a, b in zip(getattr(got, name), getattr(want, name), strict=True):
             np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(got.examples, want.examples)
+    np.testing.assert_array_equal(got.gradient_norms, want.gradient_norms)
     loss, gradients = model.loss_and_gradients(X, y)
     dense_loss, dense_gradients = model.loss_and_gradients(dense, y)
     assert loss == pytest.approx(dense_loss, rel=1e-14)
@@ -353,7 +353,7 @@ def test_unsorted_and_repeated_columns_are_added_up(rates: tuple[float, ...]) ->
     before = X.data.copy(), X.indices.copy()
     model, _, _ = same_training(X, dense, functools.partial(model_for, 30, rates=rates))
     got, want = model.blame(X, labels(40)), model.blame(dense, labels(40))
-    np.testing.assert_array_equal(got.examples, want.examples)
+    np.testing.assert_array_equal(got.gradient_norms, want.gradient_norms)
     np.testing.assert_array_equal(got.weights[0], want.weights[0])
     assert np.array_equal(X.data, before[0])
     assert np.array_equal(X.indices, before[1])
@@ -494,7 +494,9 @@ def test_same_bits_at_any_thread_count(rates: tuple[float, ...]) -> None:
             model.fit(X, y, epochs=2, batch_size=13, verbose=False)
             blame = model.blame(X, y)
         weights.append(helpers.parameter_bytes(model))
-        answers.append([blame.losses, blame.inputs, blame.examples, *blame.weights, *blame.nodes])
+        answers.append(
+            [blame.losses, blame.inputs, blame.gradient_norms, *blame.weights, *blame.nodes]
+        )
     assert len(set(weights)) == 1
     for answer in answers:
         for got, want in zip(answer, answers[0], strict=True):
@@ -503,7 +505,7 @@ def test_same_bits_at_any_thread_count(rates: tuple[float, ...]) -> None:
 
 def test_where_chunks_end_does_not_show() -> None:
     class EveryStep(culpa.Callback):
-        every = 1
+        every_steps = 1
 
         def on_step(self, training: Training) -> None:
             pass
@@ -525,7 +527,7 @@ def test_rows_without_any_entry() -> None:
         model, _, _ = same_training(X, dense, functools.partial(model_for, columns), batch_size=4)
         np.testing.assert_array_equal(model.predict_logits(X), model.predict_logits(dense))
         np.testing.assert_allclose(
-            model.blame(X, y).examples, model.blame(dense, y).examples, rtol=1e-12
+            model.blame(X, y).gradient_norms, model.blame(dense, y).gradient_norms, rtol=1e-12
         )
 
 
@@ -557,7 +559,8 @@ def test_nothing_is_made_dense() -> None:
     history = model.fit(X, labels(2000, 2), epochs=1, batch_size=1000, verbose=False)
     assert np.isfinite(history.loss[0])
     assert model.predict(X).shape == (2000,)
-    assert model.blame(X, labels(2000, 2), want=("examples", "weights")).examples.shape == (2000,)
+    blame = model.blame(X, labels(2000, 2), want=("gradient_norms", "weights"))
+    assert blame.gradient_norms.shape == (2000,)
     assert model.loss_and_gradients(X, labels(2000, 2))[1]["dense_0.weight"].shape == (columns, 2)
 
 

@@ -56,7 +56,7 @@ def train(steps):
 workload = WORKLOADS["tiny"]
 problem = Problem(workload)
 core = make_model(workload.shape)._network.core
-core.set_optimizer(culpa.Adam()._core())
+core.set_optimizer(culpa.Adam().for_core())
 examples = _core.Examples(
     problem.X,
     labels=problem.y.astype(np.int32),

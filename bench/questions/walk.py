@@ -81,10 +81,10 @@ def opacus_side() -> Call:
 
 
 QUESTIONS = {
-    "examples": Question(
+    "gradient_norms": Question(
         f"the norm of each example's gradient, {ROWS} rows",
         {
-            "culpa": Side(partial(culpa_side, "examples")),
+            "culpa": Side(partial(culpa_side, "gradient_norms")),
             "torch.func": Side(torch_func_side, "torch"),
             "Opacus": Side(opacus_side, "opacus"),
         },

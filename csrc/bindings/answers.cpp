@@ -79,7 +79,7 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
   model
       .def(
           "blame",
-          [](M &model, const ExampleArrays &arrays, bool nodes, bool inputs, bool norms,
+          [](M &model, const ExampleArrays &arrays, bool nodes, bool inputs, bool gradient_norms,
              bool gradient) {
             const Examples examples = arrays.view(model);
             const std::size_t rows = examples.x.rows;
@@ -102,10 +102,10 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
               out.inputs = array.mutable_data();
               answer["inputs"] = array;
             }
-            if (norms) {
+            if (gradient_norms) {
               py::array_t<double> array(static_cast<py::ssize_t>(rows));
-              out.examples = array.mutable_data();
-              answer["examples"] = array;
+              out.gradient_norms = array.mutable_data();
+              answer["gradient_norms"] = array;
             }
             if (gradient) {
               py::array_t<T> array(static_cast<py::ssize_t>(model.network.parameters));
@@ -121,8 +121,9 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
             answer["row"] = give_row(sums.row);
             return answer;
           },
-          "examples"_a, py::kw_only(), "nodes"_a = false, "inputs"_a = false, "norms"_a = false,
-          "gradient"_a = false, "The walk of a step without the update, and what is asked of it.")
+          "examples"_a, py::kw_only(), "nodes"_a = false, "inputs"_a = false,
+          "gradient_norms"_a = false, "gradient"_a = false,
+          "The walk of a step without the update, and what is asked of it.")
       .def_static(
           "influence",
           [](const std::vector<const M *> &models, const py::array &factors,

@@ -81,13 +81,13 @@ class Account:
         ``dp-accounting`` is not installed.
         """
         if self._known is None or self._known[0] != self.steps:
-            value = self._compute()
+            value = self._compute_epsilon()
             if value is None:
                 return None
             self._known = self.steps, value
         return self._known[1]
 
-    def _compute(self) -> float | None:
+    def _compute_epsilon(self) -> float | None:
         noise = float(self._privacy.noise_multiplier)
         if self._privacy.sampling != "poisson":
             return None

@@ -11,7 +11,9 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-__all__ = ["mend", "plain"]
+from culpa import renamed
+
+__all__ = ["mend_name", "plain"]
 
 _LOGITS = (
     "leave it out: cross_entropy takes logits, as the last layer gives them, and predict_proba "
@@ -27,7 +29,7 @@ _NO_GRADIENT = (
     "there is none here; 'expected_gradients' with a background approximates Shapley values too, "
     "'integrated_gradients' needs a baseline alone"
 )
-_STEPS = "pass culpa.StepDecay(every=..., factor=...)"
+_STEPS = "pass culpa.StepDecay(every_epochs=..., factor=...)"
 _BY_LOSS = "pass early_stopping=, which stops where nothing improves any more"
 _VALIDATION = "pass validation_data=(X, y)"
 _MONITOR = "pass validation_data or validation_split to fit, without which there is no such value"
@@ -169,8 +171,8 @@ _TABLE: dict[str, dict[str, str]] = {
         "bias biases gradient gradients grads grad weightgradients parameters params": (
             "use 'weights', which brings the biases too"
         ),
-        "gradientnorms gradientnorm gradnorms norms norm pergradientnorms "
-        "perexamplegradients persamplegradients examplenorms": "examples",
+        "gradientnorm gradnorms norms norm pergradientnorms perexamplegradients "
+        "persamplegradients examplenorms": "gradient_norms",
         "all everything": "leave want out, which gives all",
     },
     "monitor": {
@@ -241,7 +243,10 @@ def _answers(table: dict[str, str]) -> dict[str, str]:
     return {name: answer for names, answer in table.items() for name in names.split()}
 
 
-_ANSWERS = {argument: _answers(table) for argument, table in _TABLE.items()}
+_ANSWERS = {
+    argument: _answers(table) | renamed.NAMES.get(argument, {})
+    for argument, table in _TABLE.items()
+}
 
 
 def plain(name: str) -> str:
@@ -255,7 +260,7 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.rpartition(".")[2].lower())
 
 
-def mend(argument: str, value: Any, valid: Collection[str]) -> str:
+def mend_name(argument: str, value: Any, valid: Collection[str]) -> str:
     """Return what to write in place of a value that is not valid, "" where that is unknown.
 
     Parameters
@@ -269,7 +274,7 @@ def mend(argument: str, value: Any, valid: Collection[str]) -> str:
 
     Examples
     --------
-    >>> mend("activation", "swish", ["relu", "silu"])
+    >>> mend_name("activation", "swish", ["relu", "silu"])
     "it is called 'silu' here"
     """
     name = value if isinstance(value, str) else getattr(value, "__name__", type(value).__name__)

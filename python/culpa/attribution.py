@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from culpa import _checks, columns, data, quadrature, rounding
 from culpa.network import Network
 
-__all__ = ["Attribution", "compute"]
+__all__ = ["Attribution", "compute_attribution"]
 
 Array = NDArray[Any]
 # What the core calls each, and which of the arguments it compares x to.
@@ -93,7 +93,7 @@ class Attribution:
         return f"<Attribution: {self.values.shape[0]} x {self.values.shape[1]}{worst}>"
 
 
-def compute(
+def compute_attribution(
     network: Network,
     X: Any,
     target: Any,

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from culpa import _checks
 from culpa.columns import column_names
 from culpa.examples import Examples
-from culpa.groups import Groups, Quantities, group
+from culpa.groups import Groups, Quantities, group_blame
 from culpa.layers import Activation
 from culpa.network import Network
 
@@ -23,12 +23,12 @@ __all__ = [
     "InputBlame",
     "Layer",
     "NodeBlame",
-    "compute",
+    "compute_blame",
     "loss_and_gradients",
 ]
 
 Array = NDArray[Any]
-QUANTITIES = ("losses", "nodes", "inputs", "weights", "examples")
+QUANTITIES = ("losses", "nodes", "inputs", "weights", "gradient_norms")
 FRAMES = ("pandas", "polars")
 
 
@@ -82,7 +82,7 @@ class Blame(Quantities):
         dL_i/dx, of the raw inputs (before `input_scale`).
     weights, biases : list of ndarray (inputs, units) and (units,)
         Gradient of the batch loss.
-    examples : ndarray (n,), float64
+    gradient_norms : ndarray (n,), float64
         The exact norm of each example's own gradient over all weights and biases.
     layers : tuple of Layer
         Name, units and activation of each Dense layer, in the order of `nodes` and `weights`.
@@ -203,8 +203,8 @@ class Blame(Quantities):
     def top_examples(self, k: int = 10) -> list[ExampleBlame]:
         """Return the examples that pull hardest at the weights: mislabelled ones are often here.
 
-        They are ranked by the norm of their gradient where ``examples`` was asked for, else by
-        their loss.
+        They are ranked by the norm of their gradient where ``gradient_norms`` was asked for,
+        else by their loss.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ class Blame(Quantities):
         Raises
         ------
         AttributeError
-            Where neither ``examples`` nor ``losses`` was asked for.
+            Where neither ``gradient_norms`` nor ``losses`` was asked for.
         ValueError, TypeError
             Where `k` is not an integer of at least 1.
         """
@@ -267,7 +267,7 @@ class Blame(Quantities):
         >>> groups.means.losses.shape, groups.means.nodes[0].shape  # per class, per class and node
         ((10,), (10, 10))
         """
-        return group(self._values, by, self._rows)
+        return group_blame(self._values, by, self._rows)
 
     def to_frame(
         self,
@@ -329,11 +329,12 @@ class Blame(Quantities):
         return np.asarray(array[_checks.row("example", example, self._rows)])
 
     def _scores(self) -> dict[str, Array]:
-        columns = {"loss": "losses", "gradient_norm": "examples"}
+        columns = {"loss": "losses", "gradient_norm": "gradient_norms"}
         scores = {c: self._values[name] for c, name in columns.items() if name in self._values}
         if not scores:
             raise AttributeError(
-                "neither losses nor examples was asked for; pass want=('losses', 'examples')"
+                "neither losses nor gradient_norms was asked for; "
+                "pass want=('losses', 'gradient_norms')"
             )
         return scores
 
@@ -388,7 +389,9 @@ def make_frame(kind: str, columns: dict[str, Any]) -> Any:
     return library.DataFrame(columns)
 
 
-def compute(network: Network, X: Any, y: Any, sample_weight: Any, want: Collection[str]) -> Blame:
+def compute_blame(
+    network: Network, X: Any, y: Any, sample_weight: Any, want: Collection[str]
+) -> Blame:
     """Walk the examples through the network and keep what is asked for."""
     if isinstance(want, str):
         want = (want,)
@@ -404,7 +407,7 @@ def compute(network: Network, X: Any, y: Any, sample_weight: Any, want: Collecti
         sample_weight,
         nodes="nodes" in wanted,
         inputs="inputs" in wanted,
-        norms="examples" in wanted,
+        gradient_norms="gradient_norms" in wanted,
         gradient="weights" in wanted,
     )
     values: dict[str, Any] = {k: answer[k] for k in QUANTITIES if k in answer and k in wanted}
@@ -433,7 +436,7 @@ def _walk(
     network: Network, X: Any, y: Any, sample_weight: Any, **wanted: bool
 ) -> tuple[Examples, dict[str, Any]]:
     examples = network.examples(X, y, sample_weight)
-    answer = network.core.blame(examples.core(), **wanted)
+    answer = network.core.blame(examples.for_core(), **wanted)
     if answer["row"] >= 0:
         examples.raise_not_finite(answer["row"])
     return examples, answer

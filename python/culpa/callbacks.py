@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from culpa import _checks
+from culpa import _checks, renamed
 
 if TYPE_CHECKING:
     from culpa.accounting import Account
@@ -89,7 +90,7 @@ class Callback:
 
     Attributes
     ----------
-    every : int or None
+    every_steps : int or None
         Call `on_step` after every so many steps of the fit; None: never.
     wants_examples : bool
         Whether training keeps each example's own loss and score for ``training.presented()``.
@@ -97,9 +98,10 @@ class Callback:
         Whether ``fit_many`` refuses it, for one object would mix up what it notes of all models.
     """
 
-    every: int | None = None
+    every_steps: int | None = None
     wants_examples: bool = False
     one_model: bool = False
+    every = renamed.OldName()
 
     def check(self, training: Training) -> None:
         """Raise where this training is not for this callback; the model is not touched yet."""
@@ -108,7 +110,7 @@ class Callback:
         """Run before the first step."""
 
     def on_step(self, training: Training) -> None:
-        """Run after every `every` steps; ``training.step`` counts them from 1."""
+        """Run after every `every_steps` steps; ``training.step`` counts them from 1."""
 
     def on_epoch_end(self, training: Training) -> None:
         """Run after each epoch, its row already in ``training.history``."""
@@ -177,8 +179,11 @@ def as_callbacks(value: Any) -> list[Callback]:
         if isinstance(item, type):
             raise TypeError(f"callbacks: expected an object, got the class; use {item.__name__}()")
         if isinstance(item, Callback):
-            if item.every is not None:
-                _checks.integer("every", item.every, 1)
+            if not isinstance(inspect.getattr_static(item, "every"), renamed.OldName):
+                mend = renamed.mend_name("Callback", "every")
+                raise TypeError(f"callbacks: {type(item).__name__}.{mend}")
+            if item.every_steps is not None:
+                _checks.integer("every_steps", item.every_steps, 1)
             result.append(item)
         elif callable(item):
             result.append(_FunctionCallback(item))

@@ -16,7 +16,7 @@ __all__ = [
     "check_names",
     "column_names",
     "is_frame",
-    "take",
+    "take_rows",
 ]
 
 NAMED = 5  # names of each kind that an error lists
@@ -43,7 +43,7 @@ def column_names(X: Any) -> list[str] | None:
     return names if names and all(isinstance(name, str) for name in names) else None
 
 
-def take(X: Any, rows: NDArray[np.int64]) -> Any:
+def take_rows(X: Any, rows: NDArray[np.int64]) -> Any:
     """Return some rows of X, of a frame as a frame."""
     if hasattr(X, "iloc"):
         return X.iloc[rows]

@@ -34,7 +34,7 @@ class Targets:
     labels: NDArray[np.int32] | None = None
     values: Array | None = None
 
-    def keywords(self) -> dict[str, Array]:
+    def for_core(self) -> dict[str, Array]:
         """Return the arguments that they make for the core's Examples."""
         if self.labels is not None:
             return {"labels": self.labels}
@@ -207,7 +207,7 @@ def dense(x: Array | SparseRows) -> Array:
     return x.dense() if isinstance(x, SparseRows) else np.asarray(x)
 
 
-def in_core(x: Array | SparseRows) -> Array | _core.SparseRows:
+def for_core(x: Array | SparseRows) -> Array | _core.SparseRows:
     """Return checked rows as the core takes them."""
     return x.core if isinstance(x, SparseRows) else x
 

@@ -85,19 +85,19 @@ class Examples:
         """Compute losses and scores from the targets as they were passed, in float64."""
         self.exact = np.require(self.targets.values, np.float64, ["C", "ALIGNED"]).ravel()
 
-    def core(
+    def for_core(
         self,
         order: NDArray[np.int64] | None = None,
         score_scale: NDArray[np.float64] | None = None,
     ) -> _core.Examples:
         """Return the core's view of them, in an order; with a score scale, r2 can be read off."""
         return _core.Examples(
-            data.in_core(self.x),
+            data.for_core(self.x),
             weights=self.weights,
             order=order,
             score_scale=score_scale,
             exact=self.exact,
-            **self.targets.keywords(),
+            **self.targets.for_core(),
         )
 
     def score_scale(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64] | None:
@@ -141,8 +141,8 @@ class Examples:
     def evaluate(
         self, core: _core.Model32 | _core.Model64, prepared: _core.Examples | None = None
     ) -> dict[str, float]:
-        """Return loss and metric of the model as it is; prepared: `core` with the score scale."""
-        prepared = prepared or self.core(score_scale=self.score_scale())
+        """Return loss and metric of the model as it is; prepared: of `for_core`, with the scale."""
+        prepared = prepared or self.for_core(score_scale=self.score_scale())
         losses, scores, row = core.evaluate(prepared)
         if row >= 0:
             self.raise_not_finite(row)

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from culpa import renamed
 from culpa.labels import one_each, sorted_labels
 
-__all__ = ["Groups", "Quantities", "group"]
+__all__ = ["Groups", "Quantities", "group_blame"]
 
 Array = NDArray[Any]
-PER_EXAMPLE = ("losses", "nodes", "inputs", "examples")
+PER_EXAMPLE = ("losses", "nodes", "inputs", "gradient_norms")
 
 
 class Quantities:
@@ -30,6 +31,8 @@ class Quantities:
         values = self.__dict__.get("_values", {})
         if name in values:
             return values[name]
+        if mend := renamed.mend_name("Blame", name):
+            raise AttributeError(mend)
         asked = "weights" if name == "biases" else name
         if asked in self.askable:
             raise AttributeError(f"{name} was not asked for; pass want=({asked!r}, ...)")
@@ -47,8 +50,8 @@ class Groups:
     """Sums and means of blame over groups of examples, from :meth:`Blame.groups`.
 
     `sums` and `means` have what was asked for of ``losses`` (groups,), ``nodes`` (a list of
-    (groups, units)), ``inputs`` (groups, inputs) and ``examples`` (groups,), all float64; error
-    signals and input gradients count by their size, |dL_i/dz| and |dL_i/dx|.
+    (groups, units)), ``inputs`` (groups, inputs) and ``gradient_norms`` (groups,), all float64;
+    error signals and input gradients count by their size, |dL_i/dz| and |dL_i/dx|.
 
     Attributes
     ----------
@@ -73,7 +76,7 @@ class Groups:
         )
 
 
-def group(values: Mapping[str, Any], by: ArrayLike, rows: int) -> Groups:
+def group_blame(values: Mapping[str, Any], by: ArrayLike, rows: int) -> Groups:
     """Sum and average what `values` has of the per-example quantities, by label (rows,)."""
     mend = "group by one label at a time, such as by[:, 0]"
     labels, codes = sorted_labels(one_each(by, rows, "by", mend), "by")

@@ -16,7 +16,7 @@ from culpa.network import Network
 from culpa.schedules import Cosine
 from culpa.sequential import Sequential
 
-__all__ = ["Estimators", "Models", "Networks", "Split", "deal", "guess"]
+__all__ = ["Estimators", "Models", "Networks", "Split", "deal_folds", "guess_examples"]
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -50,7 +50,9 @@ class Models(Protocol):
         ...
 
 
-def guess(models: Models, folds: int, repeats: int, seed: int) -> tuple[Floats, Floats | None]:
+def guess_examples(
+    models: Models, folds: int, repeats: int, seed: int
+) -> tuple[Floats, Floats | None]:
     """Return log p (n, k) and gradient norms (n,) of all examples, from models without them.
 
     p and the norms are means over the repeats; the norms are None where the models have none.
@@ -60,7 +62,7 @@ def guess(models: Models, folds: int, repeats: int, seed: int) -> tuple[Floats, 
     seeds = np.random.SeedSequence(seed).generate_state(repeats * (folds + 1), np.uint64)
     splits = []
     for fold_seed, *model_seeds in seeds.reshape(repeats, folds + 1).tolist():
-        fold = deal(models.codes, folds, fold_seed)
+        fold = deal_folds(models.codes, folds, fold_seed)
         for i, model_seed in enumerate(model_seeds):
             splits.append(Split(np.flatnonzero(fold != i), np.flatnonzero(fold == i), model_seed))
     log_p = np.full((len(models.codes), len(models.classes)), -np.inf)
@@ -73,7 +75,7 @@ def guess(models: Models, folds: int, repeats: int, seed: int) -> tuple[Floats, 
     return log_p - np.log(repeats), norms
 
 
-def deal(codes: Ints, folds: int, seed: int) -> Ints:
+def deal_folds(codes: Ints, folds: int, seed: int) -> Ints:
     """Return the fold of each row (n,), dealt like cards: the rows shuffled, sorted by class.
 
     So folds differ by at most one row, in all and in each class, and the rows of a class that has
@@ -162,7 +164,7 @@ class Networks:
                 if logits.shape[1] == 1:  # of class 1 against class 0
                     logits = np.hstack([np.zeros_like(logits), logits])
                 log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-                norms = model.blame(x, self.codes[block], want=("examples",)).examples
+                norms = model.blame(x, self.codes[block], want="gradient_norms").gradient_norms
                 yield block, log_p, norms
 
     def _with_epochs(self, rows: int) -> dict[str, Any]:
@@ -218,7 +220,7 @@ class Estimators:
             model = _clone(self.model)
             weight = {} if self.weights is None else {"sample_weight": self.weights[train]}
             model.fit(
-                columns.take(self.X, train),
+                columns.take_rows(self.X, train),
                 self.classes[self.codes[train]],
                 **weight,
                 **self.options,
@@ -229,7 +231,7 @@ class Estimators:
 
     def _probabilities(self, model: Any, rows: Ints) -> Floats:
         """Return p (rows, k), the columns those of `classes`."""
-        p = np.asarray(model.predict_proba(columns.take(self.X, rows)), dtype=np.float64)
+        p = np.asarray(model.predict_proba(columns.take_rows(self.X, rows)), dtype=np.float64)
         known = np.asarray(getattr(model, "classes_", self.classes))
         if p.shape != (len(rows), len(known)) or not ((p >= 0) & (p <= 1 + 1e-6)).all():
             raise ValueError(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from culpa import _checks, columns, data, rounding
 from culpa.network import Network
 
-__all__ = ["Influence", "compute"]
+__all__ = ["Influence", "compute_influence"]
 
 Array = NDArray[Any]
 
@@ -54,7 +54,7 @@ class Influence:
         return f"<Influence: the top {top} and the last {top} on {tests:,} test examples>"
 
 
-def compute(
+def compute_influence(
     network: Network,
     X_train: Any,
     y_train: Any,
@@ -87,7 +87,9 @@ def compute(
     factors = _factors(learning_rates, len(cores))
     kind: Any = type(cores[0])
     try:
-        answer = kind.influence(cores, factors=factors, train=train.core(), test=test.core(), top=k)
+        answer = kind.influence(
+            cores, factors=factors, train=train.for_core(), test=test.for_core(), top=k
+        )
     except MemoryError as error:
         pairs = f"{len(test.x):,} x {len(train.x):,} scores"
         mend = "pass top=10 to keep those of each test example alone" if k == 0 else "lower it"

@@ -237,11 +237,11 @@ def find_label_errors(
     ask = held_out.Networks if isinstance(model, Sequential) else held_out.Estimators
     models = ask(model, X, y, sample_weight, options)
     with rounding.once():
-        log_p, norms = held_out.guess(models, folds, repeats, seed)
-    return rank(log_p, models.codes, models.classes, norms)
+        log_p, norms = held_out.guess_examples(models, folds, repeats, seed)
+    return rank_labels(log_p, models.codes, models.classes, norms)
 
 
-def rank(
+def rank_labels(
     log_p: Floats, codes: Ints, classes: Array, gradient_norms: Floats | None = None
 ) -> LabelErrors:
     """Rank labels by what is known of them.

@@ -12,10 +12,10 @@ import numpy as np
 from culpa import _checks
 from culpa.callbacks import EarlyStopping
 
-__all__ = ["check_measurable", "choose", "warn_of_nan"]
+__all__ = ["check_measurable", "choose_key", "warn_of_nan"]
 
 
-def choose(stopping: EarlyStopping | None, metric: str, *, validated: bool) -> str:
+def choose_key(stopping: EarlyStopping | None, metric: str, *, validated: bool) -> str:
     """Return the key of the history that early stopping watches."""
     keys = ["loss", metric]
     if validated:

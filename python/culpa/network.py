@@ -240,7 +240,7 @@ class Network:
         self._core.set_parameters(snapshot.parameters)
         self._core.steps = snapshot.steps
         if snapshot.moments is not None and self.optimizer is not None:
-            self._core.set_optimizer(self.optimizer._core())
+            self._core.set_optimizer(self.optimizer.for_core())
             self._core.set_moments(*snapshot.moments)
         elif snapshot.moments is not None:  # never trained before
             self.forget_moments()
@@ -279,7 +279,7 @@ class Network:
         self._core = core = self.new_core(self.inputs)
         core.set_parameters(state["parameters"])
         if self.optimizer is not None:
-            core.set_optimizer(self.optimizer._core())
+            core.set_optimizer(self.optimizer.for_core())
             # Of another optimizer, where a fit with a new one began that very moment.
             sizes = [len(moment) for moment in core.moments()[:2]]
             if [len(moment) for moment in state["moments"][:2]] == sizes:

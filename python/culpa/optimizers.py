@@ -35,7 +35,7 @@ class Optimizer(ABC):
         _checks.number("weight_decay", self.weight_decay, 0.0)
 
     @abstractmethod
-    def _core(self) -> _core.Optimizer:
+    def for_core(self) -> _core.Optimizer:
         """Return the core's description."""
 
 
@@ -72,7 +72,8 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum == 0.0:
             raise ValueError("nesterov: expected momentum above 0 with it; pass momentum=0.9")
 
-    def _core(self) -> _core.Optimizer:
+    def for_core(self) -> _core.Optimizer:
+        """Return the core's description."""
         return _core.Optimizer(
             "sgd",
             momentum=self.momentum,
@@ -123,7 +124,8 @@ class Adam(Optimizer):
             "weight_decay": self.weight_decay,
         }
 
-    def _core(self) -> _core.Optimizer:
+    def for_core(self) -> _core.Optimizer:
+        """Return the core's description."""
         return _core.Optimizer("adam", **self._settings())
 
 
@@ -143,7 +145,8 @@ class AdamW(Adam):
 
     weight_decay: float = 1e-2
 
-    def _core(self) -> _core.Optimizer:
+    def for_core(self) -> _core.Optimizer:
+        """Return the core's description."""
         return _core.Optimizer("adam", decoupled=True, **self._settings())
 
 
@@ -183,7 +186,8 @@ class RMSprop(Optimizer):
         _checks.fraction("momentum", self.momentum)
         _checks.number("epsilon", self.epsilon, 0.0, open_low=True)
 
-    def _core(self) -> _core.Optimizer:
+    def for_core(self) -> _core.Optimizer:
+        """Return the core's description."""
         return _core.Optimizer(
             "rmsprop",
             beta_2=self.rho,
@@ -207,7 +211,7 @@ def as_optimizer(optimizer: str | Optimizer) -> Optimizer:
         return optimizer
     if isinstance(optimizer, str):
         return OPTIMIZERS[_checks.choice("optimizer", optimizer, OPTIMIZERS)]()
-    mend = aliases.mend("optimizer", optimizer, OPTIMIZERS)
+    mend = aliases.mend_name("optimizer", optimizer, OPTIMIZERS)
     raise TypeError(
         f"optimizer: expected a name ({', '.join(OPTIMIZERS)}) or an optimizer such as "
         f"culpa.Adam(1e-3), got {_checks.describe(optimizer)}{mend and '; ' + mend}"

@@ -59,7 +59,7 @@ def _outputs(network: Network, X: Any, *, classes: bool) -> Array:
     x = data.check_x(X, described.input_size, described.dtype, finite=False)
     if not network.saw_inputs and len(x) >= rounding.LEAST_GUESSES:
         rounding.warn("X", rounding.drowned(x, described.dtype), columns.column_names(X))
-    answer, row = core.predict(data.in_core(x), classes)
+    answer, row = core.predict(data.for_core(x), classes)
     if row >= 0:
         raise data.not_finite("X", x, row, described.dtype, described.input_scale)
     return answer

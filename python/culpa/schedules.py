@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, aliases, data
+from culpa import _checks, _core, aliases, data, renamed
 
 __all__ = [
     "SCHEDULES",
@@ -48,13 +48,14 @@ class Constant(Schedule):
         return np.ones_like(steps)
 
 
+@renamed.refuse_old_arguments
 @dataclass(frozen=True)
 class StepDecay(Schedule):
-    """Times `factor` after every `every` epochs.
+    """Times `factor` after every `every_epochs` epochs.
 
     Parameters
     ----------
-    every : int
+    every_epochs : int
         Epochs between two decays.
     factor : float, default 0.1
         What the rate is multiplied by each time, in (0, 1].
@@ -67,16 +68,17 @@ class StepDecay(Schedule):
     array([1. , 0.1])
     """
 
-    every: int
+    every_epochs: int
     factor: float = 0.1
+    every = renamed.OldName()
 
     def __post_init__(self) -> None:
-        _checks.integer("every", self.every, 1)
+        _checks.integer("every_epochs", self.every_epochs, 1)
         _checks.number("factor", self.factor, 0.0, 1.0, open_low=True)
 
     def factors(self, steps: Floats, total: int, epochs: Floats) -> Floats:
         """Return factor ** (whole periods seen)."""
-        return _core.power(self.factor, np.floor(np.asarray(epochs) / self.every))
+        return _core.power(self.factor, np.floor(np.asarray(epochs) / self.every_epochs))
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ def as_schedule(schedule: str | Schedule) -> Schedule:
         return schedule
     if isinstance(schedule, str):
         return SCHEDULES[_checks.choice("schedule", schedule, SCHEDULES)]()
-    mend = aliases.mend("schedule", schedule, SCHEDULES)
+    mend = aliases.mend_name("schedule", schedule, SCHEDULES)
     raise TypeError(
         f"schedule: expected a name ({', '.join(SCHEDULES)}) or a schedule such as "
         f"culpa.Cosine(), got {_checks.describe(schedule)}{mend and '; ' + mend}"

@@ -74,8 +74,8 @@ def grand(models: Sequential | Sequence[Sequential], X: ArrayLike, y: ArrayLike)
     """Return the GraNd score of each example: the norm of its gradient, the mean over the models.
 
     The gradient of the example's own loss over all weights and biases (Paul, Ganguli & Dziugaite
-    2021, "Deep learning on a data diet"), as ``model.blame(X, y).examples`` gives it for one model:
-    exact, without any per-example gradient.
+    2021, "Deep learning on a data diet"), as ``model.blame(X, y).gradient_norms`` gives it for one
+    model: exact, without any per-example gradient.
 
     Parameters
     ----------
@@ -106,7 +106,10 @@ def grand(models: Sequential | Sequence[Sequential], X: ArrayLike, y: ArrayLike)
     array([0., 6.])
     """
     return _mean(
-        lambda model, X, y: model.blame(X, y, want=("examples",)).examples, _as_models(models), X, y
+        lambda model, X, y: model.blame(X, y, want="gradient_norms").gradient_norms,
+        _as_models(models),
+        X,
+        y,
     )
 
 
@@ -142,7 +145,7 @@ def _error_norms(model: Sequential, X: Any, y: Any) -> Scores:
         rows = slice(at, at + BLOCK)
         x: Any = examples.x[rows]
         # From float64 logits: in float32, 1 - p of a guess that is nearly right is lost.
-        logits, row = core.predict(data.in_core(x))
+        logits, row = core.predict(data.for_core(x))
         if row >= 0:
             examples.raise_not_finite(at + row)
         error = probabilities(model.loss, logits.astype(np.float64))

@@ -413,7 +413,7 @@ class Sequential:
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        want: Collection[str] = ("losses", "nodes", "inputs", "weights", "examples"),
+        want: Collection[str] = ("losses", "nodes", "inputs", "weights", "gradient_norms"),
     ) -> blame.Blame:
         """Ask who is at fault: the error signals and gradients of backpropagation, kept.
 
@@ -423,7 +423,7 @@ class Sequential:
             As for :meth:`fit`. The weights matter to ``weights`` and ``biases`` alone.
         want : collection of str
             Any of ``"losses"``, ``"nodes"``, ``"inputs"``, ``"weights"`` (with the biases) and
-            ``"examples"``; only what is named is computed.
+            ``"gradient_norms"``; only what is named is computed.
 
         Returns
         -------
@@ -438,7 +438,7 @@ class Sequential:
         >>> model.blame(X[:5], y[:5], want=("losses", "inputs")).inputs.shape
         (5, 64)
         """
-        return blame.compute(self._network, X, y, sample_weight, want)
+        return blame.compute_blame(self._network, X, y, sample_weight, want)
 
     def attribute(
         self,
@@ -569,7 +569,7 @@ class Sequential:
         >>> model.attribute(X[:5], target=y[:5], method="smooth_grad", noise=2.0).values.shape
         (5, 64)
         """
-        return attribution.compute(
+        return attribution.compute_attribution(
             self._network,
             X,
             target,
@@ -658,7 +658,7 @@ class Sequential:
         >>> bool((y[answer.proponents[:, 0]] == y_test).mean() > 0.9)  # who helps is like it
         True
         """
-        return influence.compute(
+        return influence.compute_influence(
             self._network,
             X_train,
             y_train,

@@ -11,7 +11,7 @@ import numpy as np
 
 from culpa.examples import Examples
 
-__all__ = ["SCALE_TARGETS", "TargetSize", "advice", "measure"]
+__all__ = ["SCALE_TARGETS", "TargetSize", "advice", "measure_targets"]
 
 TOO_LARGE, TOO_SMALL = 30.0, 1e-3
 """Root mean square of a target: as for inputs, counts and grades still train well, years, prices
@@ -43,7 +43,7 @@ class TargetSize(NamedTuple):
         return f"{self.name} has values {bound} {self.rms:.1g}"
 
 
-def measure(examples: Examples) -> TargetSize | None:
+def measure_targets(examples: Examples) -> TargetSize | None:
     """Return the size of the targets; None where the loss does not compare them with outputs.
 
     A Poisson loss compares them with exp of the output: counts of any size are welcome.
@@ -61,7 +61,7 @@ def measure(examples: Examples) -> TargetSize | None:
 
 def advice(examples: Examples) -> str:
     """Return a sentence where targets are so large that training may diverge of it, else ""."""
-    size = measure(examples)
+    size = measure_targets(examples)
     if size is None or size.fault != "large":
         return ""
     return f"The targets were never scaled: {size}; {SCALE_TARGETS}. "

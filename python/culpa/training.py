@@ -131,7 +131,7 @@ class Training:
         self._weigh_classes(options.class_weight)  # not of what is validated on
         self._score_scale = self.examples.score_scale(self.rows)
         scales = {"r2": self._score_scale, "val_r2": held.score_scale() if held else None}
-        self.monitor = monitor.choose(self.stopping, self.examples.metric, validated=bool(held))
+        self.monitor = monitor.choose_key(self.stopping, self.examples.metric, validated=bool(held))
         monitor.check_measurable(self.monitor, scales)
         if privacy is not None and self.stopping and not self.monitor.startswith("val_"):
             raise ValueError(
@@ -161,7 +161,7 @@ class Training:
             }
         self._validation_core: _core.Examples | None = None
         if held is not None:  # prepared once, evaluated each epoch
-            self._validation_core = held.core(score_scale=scales["val_r2"])
+            self._validation_core = held.for_core(score_scale=scales["val_r2"])
 
         self.history = History()
         self._begun: Snapshot | None = None  # until it begins
@@ -208,7 +208,7 @@ class Training:
         self.history.privacy = self._account
         self.model.history = self.history
         if changes:
-            self.core.set_optimizer(self.optimizer._core())
+            self.core.set_optimizer(self.optimizer.for_core())
         network.optimizer = self.optimizer
         self.reporter = make_reporter(self._verbose, self)
         with _core.lend(network.claim):
@@ -239,8 +239,8 @@ class Training:
         # The core checks a chunk's part of the order each time: no longer than it can use.
         end = min(self.steps_per_epoch, first + max(1, most_rows // self.batch_size))
         for callback in self.callbacks:
-            if callback.every:  # stop exactly where it runs next
-                to_next = callback.every - self.step % callback.every
+            if callback.every_steps:  # stop exactly where it runs next
+                to_next = callback.every_steps - self.step % callback.every_steps
                 end = min(end, first + to_next)
         return _core.Job(
             self._epoch_examples,
@@ -271,7 +271,7 @@ class Training:
             shuffled = _core.permutation(self.n_examples, described.seed, 0, epochs)
             order = shuffled if self.rows is None else self.rows[shuffled]
         self._epoch_order = order
-        self._epoch_examples = self.examples.core(order, self._score_scale)
+        self._epoch_examples = self.examples.for_core(order, self._score_scale)
         if self._keeps_examples:
             n = len(self.examples.x) if order is None else len(order)
             self._presented = np.full((2, n), np.nan)
@@ -293,7 +293,7 @@ class Training:
             self.network.epochs + steps / max(self.steps_per_epoch, 1),
         )
 
-    def take(self, result: tuple[int, str, int]) -> None:
+    def take_result(self, result: tuple[int, str, int]) -> None:
         """Take note of what a chunk did; run what is due."""
         done, stop, row = result
         self._in_epoch += done
@@ -307,7 +307,7 @@ class Training:
         if stop == "diverged":
             self._diverge()
         for callback in self.callbacks:
-            if callback.every and done and self.step % callback.every == 0:
+            if callback.every_steps and done and self.step % callback.every_steps == 0:
                 with _core.lend(self.network.claim):
                     callback.on_step(self)
         if self._in_epoch == self.steps_per_epoch:
@@ -462,7 +462,7 @@ def run(training: Training) -> History:
     try:
         training.begin()
         while (job := training.next_job(CHUNK_SECONDS)) is not None:
-            training.take(training.core.train(job))
+            training.take_result(training.core.train(job))
     except KeyboardInterrupt:
         training.history.stopped = "interrupted"
         raise
@@ -495,7 +495,7 @@ def run_side_by_side(trainings: Sequence[Training]) -> list[History]:
                 for (training, _), result in sorted(
                     zip(jobs, results, strict=True), key=lambda pair: pair[1][1] in failed
                 ):
-                    training.take(result)
+                    training.take_result(result)
         except KeyboardInterrupt:
             for training in trainings:
                 training.history.stopped = "interrupted"

@@ -32,7 +32,7 @@ def make(seed=0):
 class Note(culpa.Callback):
     """The weights after each step, as a handler may find them."""
 
-    every = 1
+    every_steps = 1
 
     def __init__(self):
         self.states = []

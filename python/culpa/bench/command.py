@@ -57,7 +57,7 @@ class Options:
             raise ValueError(f"--rounds: expected at least 1; got {self.rounds}")
         if not 0 < self.seconds < math.inf:
             raise ValueError(f"--seconds: expected a time above 0; got {self.seconds}")
-        peers.choose(self.peers)
+        peers.choose_peers(self.peers)
         if self.json is not None and (self.json.is_dir() or not self.json.parent.is_dir()):
             raise ValueError(
                 f"--json: expected a file in a folder that exists; got {str(self.json)!r}"
@@ -87,7 +87,7 @@ def run(options: Options) -> list[Result]:
         Where a peer computes other losses than Culpa: nothing of that workload is timed.
     """
     machine.limit_threads(options.threads)
-    chosen, missing = peers.choose(options.peers)
+    chosen, missing = peers.choose_peers(options.peers)
     sides = [peers.CULPA, *chosen]
     described = machine.describe(peers.packages(sides))
     console, progress = table.make_console(), table.Progress()

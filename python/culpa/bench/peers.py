@@ -66,7 +66,7 @@ PEERS = {
 }
 
 
-def choose(keys: Sequence[str]) -> tuple[list[Peer], list[Peer]]:
+def choose_peers(keys: Sequence[str]) -> tuple[list[Peer], list[Peer]]:
     """Return the peers to measure, and those left out because they are not installed.
 
     Parameters

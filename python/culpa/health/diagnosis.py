@@ -9,12 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, _core, columns
 from culpa.examples import Examples
-from culpa.health.findings import Finding, LayerHealth, judge
-from culpa.health.vitals import measure
+from culpa.health.findings import Finding, LayerHealth, judge_vitals
+from culpa.health.vitals import measure_vitals
 from culpa.optimizers import Adam
 from culpa.sequential import Sequential, check_sequential
 
-__all__ = ["Diagnosis", "diagnose", "diagnose_examples", "sample"]
+__all__ = ["Diagnosis", "diagnose", "diagnose_examples", "sample_examples"]
 
 MAX_EXAMPLES = 4096
 
@@ -133,12 +133,14 @@ def diagnose(
     """
     check_sequential(model)
     max_examples = _checks.integer("max_examples", max_examples, 1)
-    examples = sample(model._network.examples(X, y), max_examples)
+    examples = sample_examples(model._network.examples(X, y), max_examples)
     model = model.copy()  # another thread may train it meanwhile
     return diagnose_examples(model, examples, columns.column_names(X))
 
 
-def sample(examples: Examples, most: int, rows: NDArray[np.int64] | None = None) -> Examples:
+def sample_examples(
+    examples: Examples, most: int, rows: NDArray[np.int64] | None = None
+) -> Examples:
     """Return at most so many of the examples, of the given rows where there are any."""
     if rows is None:
         rows = np.arange(len(examples.x), dtype=np.int64)
@@ -159,8 +161,8 @@ def diagnose_examples(
     optimizer = model.optimizer or Adam(1e-3)
     rate = optimizer.learning_rate if learning_rate is None else learning_rate
     with np.errstate(all="ignore"):  # where weights or activations are not finite, so be it
-        vitals = measure(model, examples, names, rate)
-    findings = judge(vitals)
+        vitals = measure_vitals(model, examples, names, rate)
+    findings = judge_vitals(vitals)
     return Diagnosis(vitals.layers, findings, vitals.loss, vitals.chance_loss, vitals.examples)
 
 

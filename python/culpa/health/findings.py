@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from culpa.target_size import SCALE_TARGETS, TargetSize
 
-__all__ = ["Finding", "LayerHealth", "Vitals", "judge"]
+__all__ = ["Finding", "LayerHealth", "Vitals", "judge_vitals"]
 
 DEAD_NODES = 0.25
 """Of a layer's nodes. Up to a tenth are dead in relu nets that have learned well; CS231n (Karpathy
@@ -118,7 +118,7 @@ class Finding:
         return f"{self.sentence} Try: {self.advice}"
 
 
-def judge(vitals: Vitals) -> list[Finding]:
+def judge_vitals(vitals: Vitals) -> list[Finding]:
     """Return what is wrong, causes before their effects; nothing where all looks healthy."""
     broken = [*_bad_weights(vitals), *_overflow(vitals)]
     if broken:  # the other numbers mean nothing then

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, columns
+from culpa import _checks, columns, renamed
 from culpa.callbacks import Callback
 from culpa.examples import Examples
-from culpa.health.diagnosis import Diagnosis, diagnose_examples, sample
+from culpa.health.diagnosis import Diagnosis, diagnose_examples, sample_examples
 from culpa.health.findings import Finding
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["HealthCheck"]
 
 
+@renamed.refuse_old_arguments
 class HealthCheck(Callback):
     """Diagnose the network at the end of epochs; training itself stays the same, bit for bit.
 
@@ -30,7 +31,7 @@ class HealthCheck(Callback):
     ----------
     X, y : array_like, optional
         What to diagnose by, as for :meth:`Sequential.fit`; by default the data trained on.
-    every : int, default 1
+    every_epochs : int, default 1
         Diagnose at the end of every so many epochs.
     max_examples : int, default 1024
         As for :func:`culpa.diagnose`; fewer, so that a check costs little beside an epoch.
@@ -64,12 +65,13 @@ class HealthCheck(Callback):
     """
 
     one_model = True
+    every = renamed.OldName()
 
     def __init__(
         self,
         X: ArrayLike | None = None,
         y: ArrayLike | None = None,
-        every: int = 1,
+        every_epochs: int = 1,
         *,
         max_examples: int = 1024,
     ) -> None:
@@ -77,8 +79,7 @@ class HealthCheck(Callback):
             missing, given = ("X", "y") if X is None else ("y", "X")
             raise ValueError(f"{missing}: expected it beside {given}, got None; pass both or none")
         self._data = None if X is None else (X, y)
-        # Not `every`, which to a callback means steps.
-        self._period = _checks.integer("every", every, 1)
+        self.every_epochs = _checks.integer("every_epochs", every_epochs, 1)
         self._most = _checks.integer("max_examples", max_examples, 1)
         self._training: Training | None = None
         self._forget()
@@ -127,17 +128,19 @@ class HealthCheck(Callback):
         model = training.model
         if self._data is not None:
             examples = Examples(training.architecture, *self._data, None)
-            self._examples = sample(examples, self._most)
+            self._examples = sample_examples(examples, self._most)
             self._names = columns.column_names(self._data[0])
         else:
             self._names = training.feature_names
             # A copy without weights: each example counts alike.
-            self._examples = sample(training.examples.unweighted(), self._most, training.rows)
+            self._examples = sample_examples(
+                training.examples.unweighted(), self._most, training.rows
+            )
         self.layer_names = tuple(key[:-7] for key in model.state_dict() if key.endswith(".weight"))
 
     def on_epoch_end(self, training: Training) -> None:
         """Diagnose, where it is due."""
-        due = (training.epoch + 1) % self._period == 0
+        due = (training.epoch + 1) % self.every_epochs == 0
         if due and self._training is training and self._examples is not None:
             rate = training.history["learning_rate"][-1]
             found = diagnose_examples(training.model, self._examples, self._names, rate)

@@ -17,7 +17,7 @@ from culpa.layers import Dense
 from culpa.optimizers import Adam
 from culpa.sequential import Sequential
 
-__all__ = ["measure"]
+__all__ = ["measure_vitals"]
 
 Array = NDArray[Any]
 
@@ -30,7 +30,9 @@ SATURATED_EXAMPLES = 0.95
 DEAD_SLOPE = 1e-6  # relu's is 0; gelu, silu, elu, ... come down to it smoothly
 
 
-def measure(model: Sequential, examples: Examples, names: list[str] | None, rate: float) -> Vitals:
+def measure_vitals(
+    model: Sequential, examples: Examples, names: list[str] | None, rate: float
+) -> Vitals:
     """Walk the examples through the network and try the next step, on a copy.
 
     Parameters
@@ -55,14 +57,14 @@ def measure(model: Sequential, examples: Examples, names: list[str] | None, rate
     widest = max(examples.x.shape[1], *(layer.units for layer in layers))
     for rows in np.array_split(np.arange(n), -(-n // max(1, BATCH_VALUES // widest))):
         batch = examples.part(rows)
-        answer = core.blame(batch.core(), nodes=True)
+        answer = core.blame(batch.for_core(), nodes=True)
         if answer["row"] >= 0:
             batch.raise_not_finite(answer["row"])
         squares += [float(np.square(x, dtype=np.float64).sum()) for x in answer["nodes"]]
         stop = _walk(probes, nodes, data.dense(batch.x)) if probes else None
         if stop is not None:
             overflow = stop if overflow is None else min(stop, overflow)
-    whole = core.blame(examples.core(), gradient=True)
+    whole = core.blame(examples.for_core(), gradient=True)
     gradients, _ = blame.split_gradient(model._network, whole["gradient"])
     steps = _next_step(model, whole["gradient"], rate)
     ok = [not any(bad) and (overflow is None or i < overflow) for i in range(len(layers))]
@@ -99,7 +101,7 @@ def measure(model: Sequential, examples: Examples, names: list[str] | None, rate
         _differ(examples),
         rms,
         name,
-        target_size.measure(examples),
+        target_size.measure_targets(examples),
     )
 
 
@@ -187,7 +189,7 @@ def _next_step(model: Sequential, gradient: Array, rate: float) -> list[float]:
     twin = model.copy()
     core = twin._network.core
     if model.optimizer is None:
-        core.set_optimizer(Adam(1e-3)._core())
+        core.set_optimizer(Adam(1e-3).for_core())
     core.apply(gradient, rate)
     pairs = zip(model.state_dict().items(), twin.state_dict().values(), strict=True)
     return [

@@ -8,7 +8,7 @@ from pathlib import Path
 import culpa
 from culpa import columns, writing
 from culpa.pages import readers
-from culpa.pages.page import Story, render, tell
+from culpa.pages.page import Story, render_page, tell_example
 from culpa.terminal import printable, say
 
 __all__ = ["Options", "run", "summary"]
@@ -37,11 +37,11 @@ def run(options: Options) -> None:
         inputs = {"model": options.model, "data": Path(options.data)}
         writing.check_output("html", options.html, (".html", ".htm"), inputs)
     model = culpa.load(options.model)
-    table = readers.read(options.data, model.loss, model.output_size, options.target)
+    table = readers.read_table(options.data, model.loss, model.output_size, options.target)
     if model.feature_names is not None and table.feature_names is not None:
         columns.check_names(model.feature_names, table.feature_names, "data")
     shape = table.shape if options.shape is None else parse_shape(options.shape)
-    told = tell(
+    told = tell_example(
         model,
         table.X,
         table.y,
@@ -57,7 +57,7 @@ def run(options: Options) -> None:
         say(summary(told))
     else:
         with writing.replacing(options.html, "html") as file:
-            file.write(render(told).encode())
+            file.write(render_page(told).encode())
         say(f"wrote {printable(str(options.html))}: open it in any browser")
 
 

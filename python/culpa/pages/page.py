@@ -17,7 +17,7 @@ from culpa import _checks, columns, data
 from culpa.pages import story
 from culpa.sequential import Sequential, check_sequential
 
-__all__ = ["Story", "page", "render", "tell"]
+__all__ = ["Story", "page", "render_page", "tell_example"]
 
 Story: TypeAlias = dict[str, Any]
 """The numbers and sentences of a page, as values that JSON knows."""
@@ -92,8 +92,8 @@ def page(
     >>> html.startswith("<!doctype html>")
     True
     """
-    return render(
-        tell(
+    return render_page(
+        tell_example(
             model,
             X,
             y,
@@ -108,7 +108,7 @@ def page(
     )
 
 
-def tell(
+def tell_example(
     model: Sequential,
     X: Any,
     y: Any,
@@ -149,13 +149,13 @@ def tell(
     rate = None
     if learning_rate is not None:
         rate = _checks.number("learning_rate", learning_rate, 0.0, open_low=True)
-    told = story.tell(model, x, own_y, target, names, rate, _checks.integer("top", top, 1))
+    told = story.tell_story(model, x, own_y, target, names, rate, _checks.integer("top", top, 1))
     if title is not None and not isinstance(title, str):
         raise TypeError(f"title: expected a string, got {_checks.describe(title)}")
     return {**told, "title": title or "Who is to blame?", "example": row, "rows": len(examples.x)}
 
 
-def render(values: Story) -> str:
+def render_page(values: Story) -> str:
     """Return the template with the values in it, and a policy that allows its own parts alone."""
     template = (files("culpa") / "files" / "page.html").read_text(encoding="utf-8")
     sources = {}

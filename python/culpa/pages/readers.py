@@ -16,7 +16,7 @@ from culpa.losses import Loss
 from culpa.pages.arrays import read_arrays
 from culpa.terminal import printable
 
-__all__ = ["Table", "read"]
+__all__ = ["Table", "read_table"]
 
 MOST_NAMES = 1_000_000  # of inputs or classes: as many make a list of 100 MB
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -33,7 +33,7 @@ class Table:
     shape: tuple[int, ...] | None = None
 
 
-def read(source: str, loss: Loss, outputs: int, target: str | None = None) -> Table:
+def read_table(source: str, loss: Loss, outputs: int, target: str | None = None) -> Table:
     """Read examples for a model.
 
     Parameters

@@ -15,7 +15,7 @@ from culpa.pages import curves, plain_words
 from culpa.pages.plain_words import Outcome
 from culpa.sequential import Sequential
 
-__all__ = ["Names", "fix", "outcome", "tell"]
+__all__ = ["Names", "fix_weights", "outcome", "tell_story"]
 
 Array = NDArray[Any]
 TERMS = 5  # of a node's sums: so many one by one, the rest together
@@ -68,7 +68,7 @@ def outcome(model: Sequential, x: Array, target: Array, loss: float, names: Name
     return Outcome(model.loss, response[0], target, names.outputs, loss, names.binary)
 
 
-def fix(
+def fix_weights(
     model: Sequential, x: Array, y: Array, blame: Blame, rate: float | None
 ) -> tuple[Sequential, float, float]:
     """Take one step of SGD on a copy; return the copy, its loss and the learning rate.
@@ -100,7 +100,7 @@ def fix(
     return copy, loss, tried
 
 
-def tell(
+def tell_story(
     model: Sequential,
     x: Array,
     y: Array,
@@ -117,7 +117,7 @@ def tell(
     blame = model.blame(x, y, want=("losses", "nodes", "inputs", "weights"))
     before = outcome(model, x, target, float(blame.losses[0]), names)
     check_finite(before, blame)
-    fixed, loss_after, rate = fix(model, x, y, blame, rate)
+    fixed, loss_after, rate = fix_weights(model, x, y, blame, rate)
     after = outcome(fixed, x, target, loss_after, names)
     walk = Walk(model, x, blame, before, fixed)
     return {

@@ -42,7 +42,7 @@ def examples(
     Parameters
     ----------
     ranking : Blame, label errors, or rows of X in order
-        From ``model.blame`` with ``"examples"`` or ``"losses"``, or from
+        From ``model.blame`` with ``"gradient_norms"`` or ``"losses"``, or from
         ``culpa.find_label_errors``; or row indices, the most suspicious first.
     X, y : array_like
         The examples and their labels, (n, inputs) and (n,), or (n, classes) of probabilities; with
@@ -74,7 +74,7 @@ def examples(
     >>> X, y, _, _ = culpa.datasets.digits()
     >>> model = culpa.Sequential(
     ...     [culpa.Dense(10)], loss="cross_entropy", input_size=64, input_scale=1 / 16)
-    >>> blame = model.blame(X, y, want=("losses", "examples"))
+    >>> blame = model.blame(X, y, want=("losses", "gradient_norms"))
     >>> figure = culpa.plots.examples(blame, X, y, model, k=6, shape=(8, 8))
     >>> len(figure.axes)
     6

@@ -114,7 +114,7 @@ class Answers:
         y: Any,
         *,
         sample_weight: Any = None,
-        want: Collection[str] = ("losses", "nodes", "inputs", "weights", "examples"),
+        want: Collection[str] = ("losses", "nodes", "inputs", "weights", "gradient_norms"),
     ) -> blame.Blame:
         """Ask who is at fault for the guesses: the error signals and gradients, kept.
 
@@ -128,7 +128,7 @@ class Answers:
             Sample weights; they matter to ``weights`` and ``biases`` alone.
         want : collection of str
             Any of ``"losses"``, ``"nodes"``, ``"inputs"``, ``"weights"`` (with the biases) and
-            ``"examples"``; only what is named is computed.
+            ``"gradient_norms"``; only what is named is computed.
 
         Returns
         -------

@@ -84,7 +84,7 @@ class Fit:
         self._pace = model._paced(incremental)
         # A culpa optimizer has a weight decay of its own in place of alpha.
         self._alpha = 0.0 if isinstance(self._pace.optimizer, Optimizer) else float(model.alpha)
-        self._network.use(self._pace, self._alpha, self._objective.gradient_scale)
+        self._network.use_pace(self._pace, self._alpha, self._objective.gradient_scale)
         self._callbacks = as_callbacks(model.callbacks)
         for callback in self._callbacks:
             if isinstance(callback, (HealthCheck, Forgetting)):
@@ -272,8 +272,8 @@ class Fit:
             first = self._in_epoch
             end = min(steps, first + max(1, MOST_ROWS // int(self._offsets[1])))
             for callback in self._callbacks:
-                if callback.every:
-                    end = min(end, first + callback.every - self.step % callback.every)
+                if callback.every_steps:
+                    end = min(end, first + callback.every_steps - self.step % callback.every_steps)
             done, stop, row = self._network.core.train(
                 _core.Job(
                     examples,
@@ -292,7 +292,7 @@ class Fit:
                 self._network.check_finite(self._x, row)
             self._diverged = stop == "diverged"
             for callback in self._callbacks:
-                if callback.every and done and self.step % callback.every == 0:
+                if callback.every_steps and done and self.step % callback.every_steps == 0:
                     self._note_weights()
                     callback.on_step(cast(Any, self))
             self.reporter.update()

@@ -171,13 +171,13 @@ class EstimatorNetwork(Network):
                 else:
                     arrays[i] = value.copy()
 
-    def use(self, pace: Pace, alpha: float, gradient_scale: float) -> None:
+    def use_pace(self, pace: Pace, alpha: float, gradient_scale: float) -> None:
         """Train at this pace from now on; the optimizer's moments come with it, or stay."""
         settings = alpha, gradient_scale
         if (self._pace, self._settings) == (pace, settings):
             return
         moments = self.remember(pace).moments
-        self.core.set_optimizer(pace.in_core(alpha, gradient_scale))
+        self.core.set_optimizer(pace.for_core(alpha, gradient_scale))
         self.core.steps = pace.steps
         if moments is not None:
             first, second = (np.asarray(moment, self.architecture.dtype) for moment in moments[:2])
@@ -194,7 +194,7 @@ class EstimatorNetwork(Network):
     def outputs(self, X: Any) -> Array:
         """Return the last layer's outputs (n, outputs), before any function on them."""
         rows = as_rows(X)
-        outputs, row = self.core.predict(data.in_core(rows))
+        outputs, row = self.core.predict(data.for_core(rows))
         self.check_finite(rows, row)
         return outputs
 
@@ -214,7 +214,7 @@ class EstimatorNetwork(Network):
         """Return examples as the core takes them; rows: of :func:`as_rows`."""
         weights = None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64)
         return _core.Examples(
-            data.in_core(rows), weights=weights, order=order, exact=exact, **targets
+            data.for_core(rows), weights=weights, order=order, exact=exact, **targets
         )
 
     def gradient(

@@ -46,10 +46,10 @@ class Pace:
         self.steps = 0
         self.moments: Moments | None = None
 
-    def in_core(self, alpha: float, gradient_scale: float) -> _core.Optimizer:
+    def for_core(self, alpha: float, gradient_scale: float) -> _core.Optimizer:
         """Return the core's optimizer; alpha: scikit-learn's L2, which a culpa one does without."""
         if isinstance(self.optimizer, Optimizer):
-            optimizer = self.optimizer._core()
+            optimizer = self.optimizer.for_core()
             optimizer.gradient_scale = gradient_scale
             return optimizer
         return _core.Optimizer(

@@ -97,7 +97,7 @@ class Perceptron(Answers, CallbackSupportMixin):
         except InvalidParameterError as error:
             for name, valid in NAMED.items():
                 value = getattr(self, name)
-                mend = aliases.mend(name, value, valid) if isinstance(value, str) else ""
+                mend = aliases.mend_name(name, value, valid) if isinstance(value, str) else ""
                 if mend and value not in valid and f"{name!r} parameter" in str(error):
                     raise InvalidParameterError(f"{error}; {mend}") from None
             raise

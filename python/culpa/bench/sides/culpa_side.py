@@ -32,7 +32,7 @@ class CulpaSide:
             | {f"dense_{i}.bias": bias for i, bias in enumerate(problem.biases)}
         )
         self.core = model._network.core
-        self.core.set_optimizer(culpa.Adam(LEARNING_RATE)._core())
+        self.core.set_optimizer(culpa.Adam(LEARNING_RATE).for_core())
         self.initial = self.core.parameters().copy()
         self.no_moments = np.zeros_like(self.initial)
         batches = self.workload.batches
