@@ -7,23 +7,16 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import helpers
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 SECONDS = 60  # until an answer must have come
-# The browser reads commands from descriptor 3 and answers on 4; first out of the way with both.
-HANDS = """
-import fcntl, os, sys
-pair = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 100) for fd in sys.argv[1:3]]
-os.dup2(pair[0], 3)
-os.dup2(pair[1], 4)
-os.execv(sys.argv[3], sys.argv[3:])
-"""
 
 
 class Tab:
@@ -133,7 +126,7 @@ def tab(profile: Path) -> Iterator[Tab]:
     ]
     options += ["--remote-debugging-pipe", f"--user-data-dir={profile}"]
     process = subprocess.Popen(
-        [sys.executable, "-c", HANDS, str(to_read), str(to_answer), CHROMIUM, *options],
+        helpers.command("start_with_pipes.py", to_read, to_answer, CHROMIUM, *options),
         pass_fds=(to_read, to_answer),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ DTYPES = sorted(TOLERANCE)
 ACTIVATIONS = sorted(reference.ACTIVATIONS)
 KINKED_ACTIVATIONS = {"relu", "leaky_relu", "elu", "selu"}
 KINK_MARGIN = 1e-3
+PROGRAMS = Path(__file__).with_name("programs")  # run in fresh interpreters by some tests
 
 
 class LossCase(NamedTuple):
@@ -381,22 +383,54 @@ def dropout_masks(
     return masks
 
 
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a fresh interpreter that can import the tests' own modules."""
-    path = os.pathsep.join(
-        filter(None, [os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
-    )
+def run_program(
+    name: str,
+    *arguments: object,
+    timeout: float = 900,
+    text: str | None = None,
+    **environment: str | None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program of tests/programs that reads `text`; a variable of None is left out."""
+    return _run(command(name, *arguments), timeout, text, environment)
+
+
+def last_json_of(
+    name: str, *arguments: object, timeout: float = 900, **environment: str | None
+) -> Any:
+    """Run a program of tests/programs; return what it prints last, read as JSON."""
+    return _read_last_line(run_program(name, *arguments, timeout=timeout, **environment))
+
+
+def command(name: str, *arguments: object) -> list[str]:
+    """The words that start a program of tests/programs in a fresh interpreter."""
+    return [sys.executable, str(PROGRAMS / name), *map(str, arguments)]
+
+
+def run_python(code: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
+    """Run a line or two in a fresh interpreter; what is longer is a file in tests/programs."""
+    return _run([sys.executable, "-c", code], 900, None, environment)
+
+
+def last_json(code: str, **environment: str | None) -> Any:
+    """Run a line or two in a fresh interpreter; return what it prints last, read as JSON."""
+    return _read_last_line(run_python(code, **environment))
+
+
+def _run(
+    words: list[str], timeout: float, text: str | None, environment: dict[str, str | None]
+) -> subprocess.CompletedProcess[str]:
+    path = filter(None, [str(PROGRAMS.parent), os.environ.get("PYTHONPATH")])
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path), **environment}
     return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": path, **environment},
+        words,
+        env={name: value for name, value in variables.items() if value is not None},
+        input=text,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=timeout,
     )
 
 
-def last_json(code: str, **environment: str) -> Any:
-    """Run code in a fresh interpreter; return what it prints last, read as JSON."""
-    result = run_python(code, **environment)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
+def _read_last_line(ran: subprocess.CompletedProcess[str]) -> Any:
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])

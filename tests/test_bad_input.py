@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import culpa
+import helpers
 
 N = 20
 RNG = np.random.default_rng(0)
@@ -1219,46 +1218,9 @@ def test_a_single_example_is_enough() -> None:
     assert np.isfinite(history.loss).all()
 
 
-# The private core: whatever it is given, it does not crash. The snippets run in another process,
-# which begins again after one that kills it.
+# The private core: whatever it is given, it does not crash. The snippets run in another process
+# (tests/programs/run_snippets_of_the_core.py), which begins again after one that kills it.
 
-CORE_SETUP = """
-import json, sys
-import numpy as np
-from culpa import _core
-
-KINDS = {32: _core.Model32, 64: _core.Model64}
-
-def model(loss="mse", bits=32, layers=((3, 4, "relu", 0.0, 0.0), (4, 2, "identity", 0.0, 0.0))):
-    return KINDS[bits](layers=list(layers), loss=loss, loss_parameter=0.0, input_scale=1.0,
-                       input_dropout=0.0, seed=0, member=0)
-
-def ready(*args, **options):
-    made = model(*args, **options)
-    made.set_optimizer(_core.Optimizer("adam"))
-    return made
-
-def examples(rows=5, x=None, **options):
-    if "labels" not in options:
-        options.setdefault("targets", np.ones((rows, 2)))
-    return _core.Examples(np.ones((rows, 3)) if x is None else x, **options)
-
-def job(given=None, offsets=(0, 5), rates=(0.1,), **options):
-    return _core.Job(given or examples(), offsets=np.array(offsets, dtype=np.int64),
-                     learning_rates=np.array(rates, dtype=np.float64), **options)
-
-def labels(*values):
-    return examples(labels=np.array(values, dtype=np.int32))
-
-def influence(models, **options):
-    options = {"factors": np.ones(len(models)), "train": examples(), "test": examples(), **options}
-    return type(models[0] if models else ready()).influence(models, **options)
-
-def found(answer):  # a row that does not fit is reported, not read
-    if "not_finite" in answer or (isinstance(answer, dict) and answer["test_row"] >= 0):
-        raise ValueError("a row does not fit")
-    return answer
-"""
 CORE_SNIPPETS: dict[str, str] = {
     # that raise
     "x of objects": "ready().train(job(examples(x=np.ones((5, 3), object))))",
@@ -1428,17 +1390,6 @@ CORE_SNIPPETS: dict[str, str] = {
     "weights below zero: train?": "ready().train(job(examples(weights=-np.ones(5))))",
     "no permutation?": "_core.permutation(0, 0, 0, 0)",
 }
-CORE_RUNNER = """
-snippets = json.loads(sys.stdin.read())
-for name, code in snippets:
-    print("begin", name, flush=True)
-    try:
-        exec(code, dict(globals()))
-    except Exception as error:
-        print("raised", type(error).__name__, flush=True)
-    else:
-        print("returned", flush=True)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -1446,13 +1397,7 @@ def core_outcomes() -> dict[str, str]:
     outcomes: dict[str, str] = {}
     left = list(CORE_SNIPPETS.items())
     while left:
-        ran = subprocess.run(
-            [sys.executable, "-c", CORE_SETUP + CORE_RUNNER],
-            input=json.dumps(left),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        ran = helpers.run_program("run_snippets_of_the_core.py", text=json.dumps(left), timeout=120)
         name = ""
         for line in ran.stdout.splitlines():
             if line.startswith("begin "):

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 import culpa
+import helpers
 from culpa import _core
 
 rng = np.random.default_rng(0)
@@ -283,33 +283,7 @@ def test_other_threads_of_a_forked_child_may_train() -> None:
     """A new thread of the child may get the place in memory of one that trained in the parent."""
     if not hasattr(os, "fork"):
         pytest.skip("no fork on this system")
-    program = """
-import os, sys, threading
-import numpy as np, culpa
-X, y = np.ones((2000, 64)), np.arange(2000) % 2
-model = culpa.Sequential([culpa.Dense(64), culpa.Dense(2)], "cross_entropy", input_size=64)
-begun = threading.Event()
-options = {"epochs": 10**6, "verbose": False, "callbacks": lambda training: begun.set()}
-threading.Thread(target=lambda: model.fit(X, y, **options), daemon=True).start()
-begun.wait()
-child = os.fork()
-if child == 0:
-    failed = []
-    def work():
-        try:
-            model.load_state_dict(model.state_dict())
-            model.fit(X[:9], y[:9], epochs=1, verbose=False)
-        except BaseException as error:
-            failed.append(error)
-    for _ in range(3):
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
-    work()
-    os._exit(len(failed))
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-    ran = subprocess.run([sys.executable, "-c", program], timeout=200)
+    ran = helpers.run_program("train_in_threads_of_a_child.py", timeout=200)
     assert ran.returncode == 0
 
 

@@ -136,32 +136,9 @@ def test_json_holds_the_cpus_of_every_round() -> None:
     assert side["share_of_cpu_time_asked_for"] == pytest.approx(2.9 / 3.9)
 
 
-BESIDE = """
-import json, os
-from pathlib import Path
-from culpa.bench import cpu_use
-from culpa.bench.cpu_use import Look
-
-os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-child = os.fork()
-if child == 0:
-    while True:
-        pass
-try:
-    before = Look.now()
-    while Look.now().wall - before.wall < 1.0:
-        pass
-    use = Look.now() - before
-finally:
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-print(json.dumps([cpu_use.share([use]), cpu_use.was_disturbed([use])]))
-"""
-
-
 @counted
 def test_a_neighbour_on_the_same_cpu_is_noticed() -> None:
-    share, disturbed = helpers.last_json(BESIDE)
+    share, disturbed = helpers.last_json_of("work_beside_a_neighbour.py")
     assert share < 0.75
     assert disturbed
 

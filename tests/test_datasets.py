@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import gzip
 import math
-import subprocess
 import sys
 import tempfile
 import tracemalloc
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+import helpers
 from culpa import datasets
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
@@ -319,12 +319,9 @@ def test_the_examples_in_the_docstrings_run() -> None:
 
 
 def test_importing_datasets_imports_numpy_and_nothing_else() -> None:
-    script = (
-        "import sys; before = set(sys.modules); import culpa.datasets\n"
-        "new = {name.split('.')[0] for name in set(sys.modules) - before}\n"
-        "print(*sorted(new - set(sys.stdlib_module_names) - {'culpa', 'numpy'}))"
+    code = (
+        "import json, sys; before = set(sys.modules); import culpa.datasets\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.split() == []
+    new = {name.split(".")[0] for name in helpers.last_json(code)}
+    assert not new - sys.stdlib_module_names - {"culpa", "numpy"}

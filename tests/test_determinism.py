@@ -684,48 +684,10 @@ def test_loading_from_another_thread_while_training_is_refused_and_harms_nothing
 
 # --- Forks and the float mode --------------------------------------------------------------------
 
-FORK = """
-import hashlib, json, os, signal, warnings
-import numpy as np
-import culpa
-from culpa import _core
-
-rng = np.random.default_rng(0)
-X, y = rng.normal(size=(200, 30)), rng.integers(0, 5, 200)
-
-def train(threads):
-    _core.force_plan(threads, "rows")
-    model = culpa.Sequential(
-        [culpa.Dense(40, "relu"), culpa.Dropout(0.2), culpa.Dense(5)], "cross_entropy")
-    model.fit(X, y, epochs=3, verbose=False)
-    guesses = model.predict_logits(X)
-    bits = model._network.core.parameters().tobytes() + guesses.tobytes()
-    return hashlib.sha256(bits).hexdigest()
-
-digests = [train(1), train(3)]
-for generation in range(2):
-    out, into = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python warns of threads at a fork: here is the proof
-        child = os.fork()
-    if child == 0:
-        signal.alarm(120)  # a child that hangs is ended
-        try:
-            os.write(into, train(3).encode())
-        finally:
-            os._exit(0)
-    os.close(into)
-    with os.fdopen(out) as answer:
-        digests.append(answer.read())
-    os.waitpid(child, 0)
-    digests.append(train(3))
-print(json.dumps(digests))
-"""
-
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_trains_and_so_does_its_parent_afterwards() -> None:
-    digests = helpers.last_json(FORK)
+    digests = helpers.last_json_of("train_in_forks.py")
     assert len(digests) == 6
     assert len(set(digests)) == 1
     assert len(digests[0]) == len(hashlib.sha256().hexdigest())

@@ -12,8 +12,6 @@ import re
 import select
 import signal
 import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +22,7 @@ import pytest
 from numpy.typing import NDArray
 
 import culpa
+import helpers
 import reference
 
 Array = NDArray[Any]
@@ -77,19 +76,6 @@ def fits_elsewhere(model: culpa.Sequential, y: Array | None = None, **options: A
     thread.start()
     thread.join()
     return not errors
-
-
-def run_python(code: str, *arguments: str, **options: Any) -> Any:
-    """What a script printed last, as JSON."""
-    ran = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        **options,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout.splitlines()[-1])
 
 
 # Metrics, in NumPy
@@ -957,14 +943,14 @@ def test_nothing_is_printed_where_nobody_watches(
     assert capfd.readouterr() == ("", "")
 
 
-def on_terminal(code: str, **environment: str) -> tuple[str, int]:
-    """What a script writes to a terminal, and its exit status."""
+def on_terminal(way: str) -> tuple[str, int]:
+    """What tests/programs/train_on_a_terminal.py writes to one, and its exit status."""
     pty = pytest.importorskip("pty", reason="no pseudo terminals here")
     pytest.importorskip("rich", reason="the bar needs rich")
     leader, follower = pty.openpty()
-    settings = {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "30", **environment}
+    settings = {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "30"}
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        helpers.command("train_on_a_terminal.py", way),
         stdout=follower,
         stderr=subprocess.DEVNULL,
         env={**os.environ, **settings},
@@ -986,15 +972,6 @@ def on_terminal(code: str, **environment: str) -> tuple[str, int]:
     return written.decode(), status
 
 
-TERMINAL_SETUP = """
-import numpy as np
-import culpa
-X = np.random.default_rng(0).normal(size=(40, 3))
-y = (X[:, 0] > 0).astype(int)
-model = culpa.Sequential([culpa.Dense(2)], loss="cross_entropy")
-"""
-
-
 def plain_text(written: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)
 
@@ -1004,10 +981,7 @@ def cursor_is_back(written: str) -> bool:
 
 
 def test_a_terminal_shows_a_bar_with_epochs_loss_and_metric() -> None:
-    written, status = on_terminal(
-        TERMINAL_SETUP + "h = model.fit(X, y, epochs=3, validation_data=(X, y))\n"
-        "print(f'last loss {h.loss[-1]:.4f}')"
-    )
+    written, status = on_terminal("as is")
     assert status == 0
     text = plain_text(written)
     assert "epoch 3/3" in text
@@ -1019,34 +993,16 @@ def test_a_terminal_shows_a_bar_with_epochs_loss_and_metric() -> None:
 
 
 def test_a_terminal_stays_empty_where_verbose_is_false() -> None:
-    quiet, status = on_terminal(TERMINAL_SETUP + "model.fit(X, y, verbose=False); print('end')")
+    quiet, status = on_terminal("in silence")
     assert status == 0
     assert "epoch" not in quiet
-    none, _ = on_terminal(TERMINAL_SETUP + "model.fit(X, y, epochs=0); print('end')")
+    none, _ = on_terminal("no epochs")
     assert "epoch" not in none
 
 
-FAILURES = {
-    "in a callback's epoch end": "model.fit(X, y, callbacks=fail)",
-    "in a callback's beginning": (
-        "class C(culpa.Callback):\n"
-        "    def on_fit_begin(self, training):\n"
-        "        fail(training)\n"
-        "model.fit(X, y, callbacks=C())"
-    ),
-}
-
-
-@pytest.mark.parametrize("where", FAILURES)
+@pytest.mark.parametrize("where", ["in a callback's epoch end", "in a callback's beginning"])
 def test_a_failing_fit_gives_the_cursor_back(where: str) -> None:
-    code = (
-        TERMINAL_SETUP
-        + "def fail(_):\n    raise ZeroDivisionError\ntry:\n"
-        + textwrap.indent(FAILURES[where], "    ")
-        + "\nexcept ZeroDivisionError:\n    print('failed', flush=True)\n"
-        + "import os\nos._exit(0)  # no clean-up at exit that would hide it"
-    )
-    written, status = on_terminal(code)
+    written, status = on_terminal(f"a failure {where}")
     assert status == 0
     assert "failed" in plain_text(written)
     assert cursor_is_back(written)
@@ -1430,73 +1386,6 @@ def test_divergence_of_one_of_many_names_it_and_frees_all() -> None:
 
 # Ctrl-C
 
-INTERRUPTED = """
-import json, sys, threading, time
-import numpy as np
-import culpa
-
-rng = np.random.default_rng(0)
-if sys.argv[1] == "short steps":
-    n, widths, batch, begun = 20000, [64], 50, 1000
-else:  # a step takes half a second or so, an epoch two
-    n, widths, batch, begun = 16384, [1024, 1024], 8192, 1
-X = rng.normal(size=(n, 64)).astype(np.float32)
-y = rng.integers(0, 3, n)
-
-def build():
-    layers = [culpa.Dense(width, "relu") for width in widths]
-    return culpa.Sequential([*layers, culpa.Dense(3)], loss="cross_entropy", input_size=64)
-
-class Tell(culpa.Callback):
-    every_steps = begun
-    ended = 0
-
-    def on_step(self, training):
-        if training.step == begun:
-            print("training", flush=True)
-
-    def on_fit_end(self, training):
-        self.ended += 1
-
-class StopAt(culpa.Callback):
-    def __init__(self, step):
-        self.every_steps = step
-
-    def on_step(self, training):
-        training.stop()
-
-model, tell = build(), Tell()
-try:
-    model.fit(X, y, epochs=10**6, batch_size=batch, callbacks=tell, verbose=False)
-except KeyboardInterrupt:
-    stopped = time.monotonic()
-    history, steps = model.history, model._network.core.steps
-    uninterrupted = build()
-    uninterrupted.fit(
-        X, y, epochs=10**6, batch_size=batch, callbacks=StopAt(steps), verbose=False)
-    answer = {
-        "stopped at": stopped,
-        "steps": steps,
-        "stopped": history.stopped,
-        "epochs": history.epochs,
-        "columns": sorted({len(column) for column in history.values()}),
-        "ended": tell.ended,
-        "bits of as many whole steps": bool(np.array_equal(
-            model._network.core.parameters(), uninterrupted._network.core.parameters())),
-        "history of as many epochs": (
-            history.epochs == 0
-            or history.loss == uninterrupted.history.loss[:history.epochs]),
-        "predicts": model.predict(X[:10]).shape == (10,),
-        "trains on": model.fit(X[:100], y[:100], epochs=1).epochs,
-    }
-    other = threading.Thread(target=lambda: answer.update(
-        elsewhere=model.fit(X[:100], y[:100], epochs=1).epochs))
-    other.start()
-    other.join()
-    print(json.dumps(answer), flush=True)
-    raise
-"""
-
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT to another process is POSIX")
 @pytest.mark.parametrize("kind", ["short steps", "long steps"])
@@ -1504,7 +1393,7 @@ def test_ctrl_c_ends_training_and_leaves_a_usable_model(
     kind: str, record_property: Callable[[str, object], None]
 ) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, kind],
+        helpers.command("interrupt_training.py", kind),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -1649,7 +1538,8 @@ def test_a_bad_member_leaves_all_models_as_they_were() -> None:
 
 
 def test_importing_culpa_imports_numpy_and_nothing_heavy() -> None:
-    modules = run_python("import culpa, json, sys\nprint(json.dumps(sorted(sys.modules)))")
+    code = "import culpa, json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    modules = helpers.last_json(code)
     roots = {name.partition(".")[0] for name in modules}
     assert "numpy" in roots
     heavy = {"rich", "typer", "click", "safetensors", "sklearn", "scipy", "torch", "pandas"}
@@ -1657,15 +1547,7 @@ def test_importing_culpa_imports_numpy_and_nothing_heavy() -> None:
 
 
 def test_training_where_nobody_watches_imports_no_progress_bar() -> None:
-    modules = run_python(
-        """
-        import json, sys
-        import numpy as np
-        import culpa
-        culpa.Sequential([culpa.Dense(1)], loss="mse").fit(np.ones((5, 2)), np.ones(5))
-        print(json.dumps(sorted(sys.modules)))
-        """
-    )
+    modules = helpers.last_json_of("list_modules_after_training.py")
     assert "rich" not in modules
     assert "safetensors" not in modules
 

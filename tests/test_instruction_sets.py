@@ -23,42 +23,6 @@ INNER_FILES = ["test_gradients.py", "test_optimizers.py", "test_determinism.py"]
 NAMES = _core.instruction_sets()
 OTHERS = [name for name in NAMES if name != _core.instruction_set()]
 
-RESULTS = """
-import json
-import numpy as np
-import culpa
-from culpa import _core
-
-answers = {"name": _core.instruction_set()}
-rng = np.random.default_rng(0)
-X, y = rng.normal(size=(150, 35)), rng.integers(0, 5, 150)
-answers["order"] = _core.permutation(50, 1, 0, 2).tolist()
-for dtype in ("float32", "float64"):
-    model = culpa.Sequential(
-        [culpa.Dense(65, "gelu"), culpa.Dropout(0.4), culpa.Dense(33, "tanh"), culpa.Dense(5)],
-        "cross_entropy", seed=3, input_size=35, dtype=dtype)
-    exact = [model.state_dict()[f"dense_{i}.weight"].tolist() for i in range(3)]
-    masked = culpa.Sequential(
-        [culpa.Dropout(0.3), culpa.Dense(64, initializer="zeros")], "mse", input_size=40,
-        dtype=dtype)
-    masked.fit(np.ones((64, 40)), np.diag(np.full(64, -32.0)), epochs=1, batch_size=64,
-               optimizer=culpa.SGD(64.0), shuffle=False, verbose=False)
-    exact.append((masked.layers[1].weight != 0).tolist())
-    history = model.fit(
-        X, y, epochs=3, batch_size=32, optimizer=culpa.RMSprop(1e-3, momentum=0.9), clip_norm=0.5,
-        verbose=False)
-    blame = model.blame(X, y)
-    answers[dtype] = {
-        "exact": exact,
-        "loss": history.loss,
-        "weights": [array.tolist() for array in model.state_dict().values()],
-        "logits": model.predict_logits(X).tolist(),
-        "inputs": blame.inputs.tolist(),
-        "gradient_norms": blame.gradient_norms.tolist(),
-    }
-print(json.dumps(answers))
-"""
-
 
 @pytest.mark.skipif("CULPA_TEST_INNER" in os.environ, reason="these are the inner tests already")
 @pytest.mark.skipif(bool(os.environ.get("CULPA_SKIP_ISA_RUNS")), reason="CULPA_SKIP_ISA_RUNS")
@@ -98,13 +62,7 @@ def test_without_a_wish_the_fastest_runs() -> None:
 
 @pytest.mark.parametrize("wish", ["avx1024", "AVX2", "baseline ", "none"])
 def test_an_impossible_instruction_set_is_refused_with_the_possible_ones(wish: str) -> None:
-    code = (
-        "try:\n"
-        "    import culpa\n"
-        "except ImportError as error:\n"
-        "    import json; print(json.dumps(str(error)))\n"
-    )
-    message = helpers.last_json(code, CULPA_FORCE_ISA=wish)
+    message = helpers.last_json_of("say_why_no_import.py", CULPA_FORCE_ISA=wish)
     assert "CULPA_FORCE_ISA" in message
     assert f'"{wish}"' in message
     assert ", ".join(NAMES) in message
@@ -113,7 +71,7 @@ def test_an_impossible_instruction_set_is_refused_with_the_possible_ones(wish: s
 def test_instruction_sets_draw_the_same_numbers_and_agree_on_the_rest() -> None:
     """Random numbers are integers and float64 everywhere: equal bits. Sums are not."""
     results: list[dict[str, Any]] = [
-        helpers.last_json(RESULTS, CULPA_FORCE_ISA=name) for name in NAMES
+        helpers.last_json_of("train_and_answer.py", CULPA_FORCE_ISA=name) for name in NAMES
     ]
     assert [result["name"] for result in results] == NAMES
     first = results[0]

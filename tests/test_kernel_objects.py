@@ -11,11 +11,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import helpers
 import toolchain
 from toolchain import flags
 
@@ -94,22 +94,6 @@ def test_an_object_has_the_registers_of_its_instruction_set(
     assert widest == {"baseline": "xmm", "avx2": "ymm", "avx512": "zmm"}[name]
 
 
-SMOKE = """
-import numpy as np
-import culpa
-
-assert culpa._core.instruction_set() == "baseline", culpa._core.instruction_set()
-X, y, X_test, y_test = culpa.datasets.digits()
-for dtype in ("float32", "float64"):
-    layers = [culpa.Dense(16, "gelu"), culpa.Dropout(0.1), culpa.Dense(10)]
-    model = culpa.Sequential(layers, loss="cross_entropy", input_scale=1 / 16, dtype=dtype)
-    model.fit(X, y, epochs=3, verbose=False, optimizer=culpa.Adam(1e-2))
-    assert model.evaluate(X_test, y_test)["accuracy"] > 0.8
-    assert np.isfinite(model.blame(X_test, y_test).inputs).all()
-print("it works")
-"""
-
-
 @pytest.mark.skipif(not toolchain.X86_64, reason="emulates an x86-64 CPU")
 def test_an_old_cpu_imports_and_trains() -> None:
     emulator = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
@@ -118,7 +102,7 @@ def test_an_old_cpu_imports_and_trains() -> None:
     if "LD_PRELOAD" in os.environ:
         pytest.skip("the emulator does not load what LD_PRELOAD names, such as a sanitizer")
     ran = subprocess.run(
-        [emulator, "-cpu", "Nehalem", sys.executable, "-c", SMOKE],
+        [emulator, "-cpu", "Nehalem", *helpers.command("train_on_an_old_cpu.py")],
         capture_output=True,
         text=True,
         timeout=600,

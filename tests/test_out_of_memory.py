@@ -1,18 +1,15 @@
 """Memory that runs out in any small allocation is a MemoryError, and the model is as before."""
 
-import json
 import os
 import platform
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import helpers
 import toolchain
-
-HERE = Path(__file__).parent
 
 
 @pytest.mark.skipif(
@@ -22,19 +19,12 @@ HERE = Path(__file__).parent
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_any_allocation_may_fail(threads: str, tmp_path: Path) -> None:
     library = tmp_path / "fail_allocations.so"
-    source = HERE / "fail_allocations.cpp"
+    source = Path(__file__).with_name("fail_allocations.cpp")
     compiler = ["g++", "-O1", "-shared", "-fPIC", str(source), "-o", str(library)]
     subprocess.run(compiler, check=True, env=toolchain.ENVIRONMENT)
-    program = HERE / "programs" / "run_out_of_memory.py"
-    ran = subprocess.run(
-        [sys.executable, str(program), str(library), threads],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "LD_PRELOAD": str(library)},
+    answer = helpers.last_json_of(
+        "run_out_of_memory.py", library, threads, timeout=600, LD_PRELOAD=str(library)
     )
-    assert ran.returncode == 0, ran.stderr
-    answer = json.loads(ran.stdout.splitlines()[-1])
     for call, ends in answer.items():
         assert ends.get("MemoryError", 0) >= 2, call
         assert set(ends) <= {"MemoryError", "finished"}, (call, ends)

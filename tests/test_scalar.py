@@ -123,21 +123,8 @@ def test_cosine() -> None:
 
 def test_neither_the_c_library_nor_the_cpu_decides_the_bits() -> None:
     """The C library is asked to leave out what it has for new CPUs."""
-    program = """
-import hashlib, json
-import numpy as np
-import culpa
-from culpa import _core
-x = np.arange(1, 20_001) / 20_000
-answers = [_core.natural_log(x), _core.natural_log_1p(-x[:-1]), _core.exponential(x * 40 - 20)]
-answers += [_core.power(0.999, x * 1e5), _core.cosine_of_turns(x)]
-answers += [_core.draw("normal", 10_000, 7, 1, 2), *_core.poisson_batches(5_000, 0.02, 3, 0, 20)]
-schedules = culpa.Cosine(warmup=0.1), culpa.OneCycle(), culpa.ExponentialDecay(0.97)
-for schedule in (*schedules, culpa.StepDecay(2, 0.3)):
-    answers.append(schedule.factors(np.arange(999.0), 999, np.arange(999) / 70))
-print(json.dumps([hashlib.sha256(answer.tobytes()).hexdigest() for answer in answers]))
-"""
     old = "glibc.cpu.hwcaps=-AVX512F,-AVX2_Usable,-AVX2,-FMA_Usable,-FMA,-FMA4_Usable,-FMA4"
     oldest = _core.instruction_sets()[-1]
-    there = helpers.last_json(program, GLIBC_TUNABLES=old, CULPA_FORCE_ISA=oldest)
-    assert helpers.last_json(program) == there
+    program = "hash_scalar_functions.py"
+    there = helpers.last_json_of(program, GLIBC_TUNABLES=old, CULPA_FORCE_ISA=oldest)
+    assert helpers.last_json_of(program) == there

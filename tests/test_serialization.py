@@ -9,7 +9,6 @@ import signal
 import stat
 import struct
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import culpa
+import helpers
 from culpa.layers import ACTIVATIONS, INITIALIZERS
 
 Array = NDArray[Any]
@@ -252,24 +252,6 @@ def test_a_saved_model_has_the_permissions_of_any_new_file(tmp_path: Path) -> No
     assert stat.S_IMODE((tmp_path / "m").stat().st_mode) == 0o640
 
 
-SAVE_FOREVER = """
-import sys
-import culpa
-
-path = sys.argv[1]
-models = [
-    culpa.Sequential([culpa.Dense(300), culpa.Dense(1)], loss="mse", input_size=3, seed=seed,
-                     dtype="float64")
-    for seed in range(2)
-]
-models[0].save(path)
-print("begun", flush=True)
-for i in range(10**9):
-    models[i % 2].save(path)
-    print(i, flush=True)
-"""
-
-
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
 def test_a_process_killed_while_it_saves_leaves_the_old_model_or_the_new(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
@@ -286,7 +268,7 @@ def test_a_process_killed_while_it_saves_leaves_the_old_model_or_the_new(tmp_pat
     rng = np.random.default_rng(0)
     for _ in range(8):
         process = subprocess.Popen(
-            [sys.executable, "-c", SAVE_FOREVER, str(path)], stdout=subprocess.PIPE, text=True
+            helpers.command("save_forever.py", path), stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None
         while process.stdout.readline().strip() != "begun":

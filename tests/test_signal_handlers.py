@@ -3,17 +3,15 @@
 A job that is about to be cut off gets SIGTERM or SIGUSR1, and its handler saves the model.
 """
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import helpers
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals and forks are POSIX")
-PROGRAM = Path(__file__).with_name("programs") / "handle_signals.py"
 SANITIZED = "CULPA_SANITIZED" in os.environ  # all takes ten times as long: a few of each
 TRAINING = ["fit", "fit many"]
 READING = ["blame"] if SANITIZED else ["predict", "evaluate", "blame", "attribute", "influence"]
@@ -21,15 +19,14 @@ READING = ["blame"] if SANITIZED else ["predict", "evaluate", "blame", "attribut
 
 def handled(call: str, action: str, tmp_path: Path, threads: int = 2) -> Any:
     """What came of a call during which a handler does something every 0.12 s."""
-    ran = subprocess.run(
-        [sys.executable, str(PROGRAM), call, action, str(threads)],
-        capture_output=True,
-        text=True,
+    answer = helpers.last_json_of(
+        "handle_signals.py",
+        call,
+        action,
+        threads,
         timeout=400 if SANITIZED else 120,  # it hung for ever
-        env={**os.environ, "SAVE_IN": str(tmp_path)},
+        SAVE_IN=str(tmp_path),
     )
-    assert ran.returncode == 0, ran.stderr
-    answer = json.loads(ran.stdout.splitlines()[-1])
     assert answer["handled"] >= 1, "no signal came in time"
     assert answer["inside"] >= 1, "no signal came inside of the call"
     return answer

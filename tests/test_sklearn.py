@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 import warnings
 from pathlib import Path
@@ -447,7 +445,7 @@ def test_without_scikit_learn_the_import_says_what_to_install() -> None:
     assert result.returncode != 0
     assert 'pip install "culpa[sklearn]"' in result.stderr
     code = "import sys, culpa; assert not {'sklearn', 'scipy'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert helpers.run_python(code).returncode == 0
 
 
 def test_another_release_of_scikit_learn_is_refused() -> None:

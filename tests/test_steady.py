@@ -4,6 +4,7 @@ A small library that counts such calls is compiled here and loaded before the C 
 Python that trains; see count_calls.cpp.
 """
 
+import json
 import os
 import platform
 import shutil
@@ -25,63 +26,6 @@ LOCKS = (
     "futex",
 )
 
-# One call into the core takes all steps of a count. Its time is limited, as in fit, so that the
-# clock is read, but never up.
-TRAIN = """
-import ctypes, gc, json
-import numpy as np
-import culpa
-from culpa import _core
-from culpa.bench.sides.culpa_side import make_model
-from culpa.bench.workloads import WORKLOADS, Problem
-
-gc.disable()
-library = ctypes.CDLL(LIBRARY)
-counters = [ctypes.c_long.in_dll(library, f"calls_of_{name}") for name in NAMES]
-
-
-def count(work):
-    before = [counter.value for counter in counters]
-    work()
-    after = [counter.value for counter in counters]
-    return dict(zip(NAMES, (b - a for a, b in zip(before, after))))
-
-
-def train(steps):
-    job = jobs[steps]
-    done, stop, _ = core.train(job)
-    assert (done, stop) == (steps, "finished"), (done, stop)
-
-
-workload = WORKLOADS["tiny"]
-problem = Problem(workload)
-core = make_model(workload.shape)._network.core
-core.set_optimizer(culpa.Adam().for_core())
-examples = _core.Examples(
-    problem.X,
-    labels=problem.y.astype(np.int32),
-    order=np.resize(problem.order, max(COUNTS) * workload.batch),
-)
-jobs = {
-    steps: _core.Job(
-        examples,
-        offsets=np.arange(steps + 1) * workload.batch,
-        learning_rates=np.full(steps, 1e-3),
-        seconds=1e9,
-        losses=np.zeros(steps),
-        weight_sums=np.zeros(steps),
-        scores=np.zeros(steps),
-    )
-    for steps in COUNTS
-}
-for steps in COUNTS:  # the first makes room
-    count(lambda: train(steps))
-print(json.dumps({
-    "building": count(lambda: make_model(workload.shape)._network.core),
-    "steps": [count(lambda: train(steps)) for steps in COUNTS],
-}))
-"""
-
 pytestmark = [
     pytest.mark.skipif(
         platform.libc_ver()[0] != "glibc", reason="counts by standing in front of glibc"
@@ -102,10 +46,14 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     library = tmp_path_factory.mktemp("steady") / "count_calls.so"
     options = ["-std=c++20", "-O1", "-fPIC", "-shared"]
     toolchain.call(compiler, *options, SOURCE, "-o", library, "-ldl")
-    names = f"LIBRARY, NAMES, COUNTS = {str(library)!r}, {ALLOCATOR + LOCKS}, (1_000, 11_000)\n"
     # One thread for all: the counters count the whole process, and NumPy's library has locks too.
-    answer: dict[str, Any] = helpers.last_json(
-        names + TRAIN, LD_PRELOAD=str(library), **thread_environment(1)
+    answer: dict[str, Any] = helpers.last_json_of(
+        "count_calls_of_steps.py",
+        library,
+        json.dumps([1_000, 11_000]),
+        *(ALLOCATOR + LOCKS),
+        LD_PRELOAD=str(library),
+        **thread_environment(1),
     )
     return answer
 

@@ -141,90 +141,38 @@ def test_limits_of_threads_side_by_side_do_not_mix() -> None:
     assert culpa.get_num_threads() == 5
 
 
-COUNT_WORKERS = """
-import json, os
-import numpy as np
-{imports}
-rng = np.random.default_rng(0)
-X, y = rng.normal(size=(4000, 256)).astype("f4"), rng.integers(0, 10, 4000)
-
-def model():
-    layers = [culpa.Dense(512, "relu"), culpa.Dense(10)]
-    return culpa.Sequential(layers, loss="cross_entropy", input_size=256)
-
-def threads():
-    return len(os.listdir("/proc/self/task"))
-
-culpa._core.set_barrier_seconds(3, 1e-6)
-culpa._core.set_barrier_seconds(2, 1e-6)
-before = threads()
-with threadpoolctl.threadpool_limits(1):
-    first = model()
-    first.fit(X, y, epochs=1, verbose=False)
-    first.predict(X)
-limited = threads() - before
-second = model()
-second.fit(X, y, epochs=1, verbose=False)
-same = first.layers[0].weight.tobytes() == second.layers[0].weight.tobytes()
-print(json.dumps([limited, threads() - before, same, culpa.get_num_threads()]))
-"""
-
-
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
 @pytest.mark.parametrize(
     "imports",
     [
-        "import culpa\nimport threadpoolctl",
-        "import threadpoolctl\nimport culpa",
-        "import culpa\nfrom sklearn.linear_model import LogisticRegression\nimport threadpoolctl",
-        "import culpa.sklearn\nimport culpa, threadpoolctl",
+        ["culpa", "threadpoolctl"],
+        ["threadpoolctl", "culpa"],
+        ["culpa", "sklearn.linear_model", "threadpoolctl"],
+        ["culpa.sklearn", "culpa", "threadpoolctl"],
     ],
     ids=["culpa first", "culpa last", "by scikit-learn", "culpa.sklearn"],
 )
-def test_a_fit_under_a_limit_starts_no_threads_whatever_was_imported_first(imports: str) -> None:
-    if "sklearn" in imports:
+def test_a_fit_under_a_limit_starts_no_threads_whatever_was_imported_first(
+    imports: list[str],
+) -> None:
+    if any("sklearn" in name for name in imports):
         pytest.importorskip("sklearn")
-    code = COUNT_WORKERS.format(imports=imports)
-    limited, free, same, after = helpers.last_json(code, CULPA_NUM_THREADS="3")
+    limited, free, same, after = helpers.last_json_of(
+        "count_threads_under_a_limit.py", *imports, CULPA_NUM_THREADS="3"
+    )
     assert limited == 0
     assert free == 2  # the team: limits are what kept it away
     assert same
     assert after == 3
 
 
-LATE = """
-import json, sys
-import culpa
-sys.meta_path[:] = [f for f in sys.meta_path if type(f).__module__ != "culpa.thread_limits"]
-import threadpoolctl  # by a finder that stands before culpa's
-known = [info["user_api"] for info in threadpoolctl.threadpool_info()]
-model = culpa.Sequential([culpa.Dense(1)], loss="mse", input_size=1)
-model.predict([[0.0]])
-with threadpoolctl.threadpool_limits(1):
-    print(json.dumps([known.count("culpa"), culpa.get_num_threads()]))
-"""
-
-
 def test_a_call_looks_again_for_what_was_imported_unseen() -> None:
-    assert helpers.last_json(LATE, CULPA_NUM_THREADS="3") == [0, 1]
-
-
-ASKED = """
-import importlib.util, json, sys
-import culpa
-before = len(sys.meta_path)
-assert "threadpoolctl" not in sys.modules
-spec = importlib.util.find_spec("threadpoolctl")  # looks and does not import
-assert "threadpoolctl" not in sys.modules
-import threadpoolctl, importlib
-names = [info["user_api"] for info in threadpoolctl.threadpool_info()]
-source = threadpoolctl.__loader__.get_source("threadpoolctl") is not None
-print(json.dumps([names.count("culpa"), before - len(sys.meta_path), source]))
-"""
+    program = "import_threadpoolctl_unseen.py"
+    assert helpers.last_json_of(program, CULPA_NUM_THREADS="3") == [0, 1]
 
 
 def test_the_import_is_an_ordinary_one_and_the_watch_ends_with_it() -> None:
-    assert helpers.last_json(ASKED) == [1, 1, True]
+    assert helpers.last_json_of("look_for_threadpoolctl.py") == [1, 1, True]
 
 
 def test_without_threadpoolctl_a_look_is_all_that_happens(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import culpa
+import helpers
 from culpa import threads
 
+# What would decide, were it inherited by a program.
+UNSET: dict[str, str | None] = {"CULPA_NUM_THREADS": None, "OMP_NUM_THREADS": None}
 
-def run_python(
-    code: str, *, without: tuple[str, ...] = (), limit: float = 240, **environment: str
-) -> Any:
-    """What a script printed last, as JSON."""
-    hidden = {"CULPA_NUM_THREADS", "OMP_NUM_THREADS", *without}
-    inherited = {key: value for key, value in os.environ.items() if key not in hidden}
-    ran = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=limit,
-        env={**inherited, **environment},
-    )
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout.splitlines()[-1])
+
+def last_json_of(program: str, *arguments: object, timeout: float = 240, **environment: str) -> Any:
+    """What a program prints last, without the variables of this process."""
+    variables = {**UNSET, **environment}
+    return helpers.last_json_of(program, *arguments, timeout=timeout, **variables)
 
 
 # The default
@@ -259,7 +248,7 @@ def test_set_num_threads_refuses_what_is_no_count(
     assert culpa.get_num_threads() == before
 
 
-COUNT = "import culpa, json\nprint(json.dumps(culpa.get_num_threads()))"
+COUNT = "import culpa, json; print(json.dumps(culpa.get_num_threads()))"
 
 
 @pytest.mark.parametrize(
@@ -271,99 +260,36 @@ COUNT = "import culpa, json\nprint(json.dumps(culpa.get_num_threads()))"
     ],
 )
 def test_importing_culpa_honours_the_variables(environment: dict[str, str], expected: int) -> None:
-    assert run_python(COUNT, **environment) == expected
+    assert helpers.last_json(COUNT, **{**UNSET, **environment}) == expected
 
 
 def test_importing_culpa_without_variables_takes_the_default() -> None:
-    assert run_python(COUNT) == threads.default_threads({})
+    assert helpers.last_json(COUNT, **UNSET) == threads.default_threads({})
 
 
-# Training with them. Weights as hexadecimal text: to the last bit.
-
-TRAIN = """
-import json
-import numpy as np
-import culpa
-
-def train(n=600, width=64, epochs=3):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(n, 20))
-    y = rng.integers(0, 3, n)
-    layers = [culpa.Dense(width, "relu"), culpa.Dropout(0.2), culpa.Dense(3)]
-    model = culpa.Sequential(layers, loss="cross_entropy", dtype="float64")
-    model.fit(X, y, epochs=epochs, batch_size=200, verbose=False)
-    return model.layers[0].weight[0].tobytes().hex() + model.layers[2].weight.tobytes().hex()
-"""
+# Training with them
 
 
 @pytest.fixture(scope="module")
 def alone() -> str:
     """What training gives in a process of its own."""
-    return run_python(TRAIN + "print(json.dumps(train()))", CULPA_NUM_THREADS="2")
+    return last_json_of("train_to_the_bit.py", CULPA_NUM_THREADS="2")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 @pytest.mark.parametrize("schedule", ["chosen", "rows", "columns"])
 def test_four_threads_on_one_cpu_finish_with_the_same_bits(schedule: str, alone: str) -> None:
-    force = "" if schedule == "chosen" else f'culpa._core.force_plan(4, "{schedule}")\n'
-    code = (
-        "import os\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        + TRAIN
-        + "assert culpa.get_num_threads() == 4\n"
-        + force
-        + "print(json.dumps(train()))"
-    )
-    assert run_python(code, limit=120, CULPA_NUM_THREADS="4") == alone
+    program = "train_on_one_cpu.py"
+    assert last_json_of(program, schedule, timeout=120, CULPA_NUM_THREADS="4") == alone
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 def test_a_process_pinned_to_one_cpu_begins_with_one_thread() -> None:
-    code = "import os\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n" + COUNT
-    assert run_python(code) == 1
+    pin = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+    assert helpers.last_json(pin + COUNT, **UNSET) == 1
 
 
-OTHERS = {
-    "torch": """
-import torch
-
-def other():
-    torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Linear(20, 64), torch.nn.ReLU(), torch.nn.Linear(64, 3))
-    X, y = torch.randn(600, 20), torch.randint(0, 3, (600,))
-    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
-    losses = []
-    for _ in range(10):
-        loss = torch.nn.functional.cross_entropy(net(X), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < losses[0]
-""",
-    "sklearn": """
-import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.linear_model import LogisticRegression
-
-def other():
-    rng = np.random.default_rng(1)
-    X = rng.normal(size=(600, 20))
-    assert LogisticRegression().fit(X, X[:, 0] > 0).score(X, X[:, 0] > 0) > 0.9
-    assert KMeans(3, n_init=1, random_state=0).fit(X).labels_.shape == (600,)
-""",
-    "lightgbm": """
-import numpy as np
-import lightgbm
-
-def other():
-    rng = np.random.default_rng(1)
-    X = rng.normal(size=(2000, 20))
-    y = (X[:, 0] > 0).astype(int)
-    options = {"objective": "binary", "num_threads": 2, "verbose": -1}
-    trees = lightgbm.train(options, lightgbm.Dataset(X, y), num_boost_round=20)
-    assert ((trees.predict(X) > 0.5) == y).mean() > 0.9
-""",
-}
+OTHERS = ["torch", "sklearn", "lightgbm"]
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
@@ -372,10 +298,5 @@ def test_training_shares_a_process_with_other_libraries(
     library: str, order: str, alone: str
 ) -> None:
     pytest.importorskip(library)
-    parts = [OTHERS[library], TRAIN]
-    work = ["other()", "first = train()", "other()", "second = train()"]
-    if order == "after":
-        parts.reverse()
-        work = ["first = train()", "other()", "second = train()", "other()"]
-    code = "\n".join([*parts, *work, "print(json.dumps([first, second]))"])
-    assert run_python(code, CULPA_NUM_THREADS="2") == [alone, alone]
+    program = "train_beside_a_library.py"
+    assert last_json_of(program, library, order, CULPA_NUM_THREADS="2") == [alone, alone]

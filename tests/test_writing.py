@@ -6,7 +6,6 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 import culpa
+import helpers
 from culpa import writing
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX permissions, links and locks")
@@ -250,31 +250,13 @@ def test_a_folder_is_named(tmp_path: Path) -> None:
 
 # Leftovers
 
-DIE = """
-import os, sys, pathlib
-from culpa import writing
-with writing.replacing(pathlib.Path(sys.argv[1])) as file:
-    file.write(b"half")
-    file.flush()
-    os.kill(os.getpid(), 9)
-"""
-
-WAIT = """
-import sys, pathlib
-from culpa import writing
-with writing.replacing(pathlib.Path(sys.argv[1])) as file:
-    file.write(b"whole")
-    print("writing", flush=True)
-    sys.stdin.readline()
-"""
-
 
 @posix
 def test_what_a_killed_process_left_goes_with_the_next_save(tmp_path: Path) -> None:
     path = tmp_path / "m"
     model(1).save(path)
     for _ in range(3):
-        dead = subprocess.run([sys.executable, "-c", DIE, str(path)])
+        dead = helpers.run_program("stop_while_writing.py", path, "die")
         assert dead.returncode == -signal.SIGKILL
     assert culpa.load(path).seed == 1
     (tmp_path / ".culpa-mine").touch()
@@ -288,7 +270,7 @@ def test_what_a_killed_process_left_goes_with_the_next_save(tmp_path: Path) -> N
 def test_what_a_living_process_is_writing_stays(tmp_path: Path) -> None:
     path = tmp_path / "m"
     process = subprocess.Popen(
-        [sys.executable, "-c", WAIT, str(path)],
+        helpers.command("stop_while_writing.py", path, "wait"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
