@@ -303,9 +303,9 @@ def alone() -> str:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
-@pytest.mark.parametrize("schedule", ["chosen", "rows", "columns"])
-def test_four_threads_on_one_cpu_finish_with_the_same_bits(schedule: str, alone: str) -> None:
-    force = "" if schedule == "chosen" else f'culpa._core.force_plan(4, "{schedule}")\n'
+@pytest.mark.parametrize("split", ["chosen", "rows", "columns"])
+def test_four_threads_on_one_cpu_finish_with_the_same_bits(split: str, alone: str) -> None:
+    force = "" if split == "chosen" else f'culpa._core.force_plan(4, "{split}")\n'
     code = (
         "import os\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         + TRAIN

@@ -22,7 +22,9 @@ def chance_loss(loss: Loss, examples: Examples, outputs: int) -> float:
     """Return the mean loss of the best constant outputs, by the core's own loss."""
     n = len(examples.x)
     core = _constant_model(loss, best_constant(loss, examples, outputs))._built()
-    losses, _, _ = core.evaluate(_core.Examples(np.zeros((n, 1)), **examples.targets.keywords()))
+    losses, _, _ = core.evaluate(
+        _core.ExampleArrays(np.zeros((n, 1)), **examples.targets.keywords())
+    )
     return float(losses.mean())
 
 
