@@ -103,7 +103,7 @@ class BareSide:
         rates = np.full(len(offsets) - 1, LEARNING_RATE)
         self.jobs = [
             _core.Job(
-                _core.Examples(
+                _core.ExampleArrays(
                     data.X_train, labels=labels, order=_core.permutation(n, seed, 0, epoch)
                 ),
                 offsets=offsets,

@@ -93,7 +93,7 @@ class Runner:
         X = generator.standard_normal((n, shape[0]), np.float32)
         y = generator.integers(0, max(shape[-1], 2), n, np.int32)
         targets = {"labels": y} if classes else {"targets": y[:, None].astype(np.float32)}
-        self.examples = _core.Examples(X, order=generator.permutation(n), **targets)
+        self.examples = _core.ExampleArrays(X, order=generator.permutation(n), **targets)
         self.offsets = np.arange(self.batches + 1) * batch
         self.rates = np.full(self.batches, LEARNING_RATE)
         self.sums = np.zeros((3, self.batches))

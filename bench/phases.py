@@ -2,7 +2,7 @@
 
 The core charges its first thread's time to the phase that it is in. Reading the clock costs some 25
 ns a change of phase, so the step is also timed without it, and the difference is shown. FLOP are
-those of the matrix products: forward, backward (error signals) and weights (their gradient).
+those of the matrix products: forward, backward (error signals) and gradient (of the weights).
 
     python bench/phases.py [--threads 1] [--workload tiny] [--rounds 15]
 """
@@ -28,7 +28,7 @@ def phase_flop(workload: Workload) -> dict[str, float]:
     forward = 2.0 * workload.batch * sum(sizes)
     return {
         "forward": forward,
-        "weights": forward,
+        "gradient": forward,
         "backward": forward - 2.0 * workload.batch * sizes[0],
     }
 

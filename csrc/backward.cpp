@@ -29,11 +29,11 @@ void through_activation(const Layer &layer, Matrix<T> hidden, Matrix<T> slopes, 
 
 template <class T>
 void backward(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
-              const Block &block, const Crew &crew, Schedule schedule, const Matrix<T> *input_delta,
+              const Block &block, const Crew &crew, Split split, const Matrix<T> *input_delta,
               const T *first_weights) {
   const auto &k = active<T>();
   const auto panel = k.panel;
-  const bool by_rows = schedule == Schedule::rows;
+  const bool by_rows = split == Split::rows;
   const Range all{0, block.rows()};
   const Range mine = crew.share(all);
   const Range rows = by_rows ? mine : all;
@@ -79,13 +79,14 @@ template <class T> void scale_row(const Workspace<T> &space, std::size_t row, T 
 }
 
 template <class T>
-void weigh(Workspace<T> &space, const Block &block, const BatchWeights &weights, const Crew &crew) {
-  if (!block.examples.weights)
+void weigh_examples(Workspace<T> &space, const Block &block, const BatchWeights &sample_weights,
+                    const Crew &crew) {
+  if (!block.examples.sample_weights)
     return;
   const Range mine = crew.share({0, block.rows()});
   for (std::size_t r = mine.begin; r < mine.end; ++r) {
-    const double given = block.examples.weight(block.positions.begin + r);
-    const auto weight = static_cast<T>(weights.shifted(given));
+    const double given = block.examples.sample_weight(block.positions.begin + r);
+    const auto weight = static_cast<T>(sample_weights.shifted(given));
     if (weight != T(1))
       scale_row(space, r, weight);
   }
@@ -93,9 +94,9 @@ void weigh(Workspace<T> &space, const Block &block, const BatchWeights &weights,
 
 #define CULPA_INSTANTIATE(T)                                                                       \
   template void backward(const Network &, const Parameters<T> &, Workspace<T> &, const Block &,    \
-                         const Crew &, Schedule, const Matrix<T> *, const T *);                    \
+                         const Crew &, Split, const Matrix<T> *, const T *);                       \
   template void scale_row(const Workspace<T> &, std::size_t, T);                                   \
-  template void weigh(Workspace<T> &, const Block &, const BatchWeights &, const Crew &);
+  template void weigh_examples(Workspace<T> &, const Block &, const BatchWeights &, const Crew &);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

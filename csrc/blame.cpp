@@ -13,7 +13,7 @@ using kernels::active;
 namespace {
 
 // Panels back to rows: values (rows, columns), row-major.
-template <class T> void unpack(Matrix<T> from, Range rows, T scale, T *to) {
+template <class T> void unpack_rows(Matrix<T> from, Range rows, T scale, T *to) {
   const auto panel = active<T>().panel;
   for (std::size_t r = rows.begin; r < rows.end; ++r, to += from.columns)
     for (std::size_t begin = 0; begin < from.columns; begin += panel) {
@@ -38,7 +38,7 @@ template <class T> std::size_t block_rows(const Network &network, bool sparse, s
 } // namespace
 
 template <class T>
-LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows,
+LossSums blame(const Model<T> &model, const ExamplesView &examples, std::size_t rows,
                const BlameOut<T> &out, std::size_t threads, Interrupt interrupt) {
   const Network &network = model.network;
   const auto panel = active<T>().panel;
@@ -60,28 +60,29 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
     input_delta.data = input_storage.data();
   }
 
-  const BatchWeights weights = batch_weights(examples, {0, rows});
-  const auto scale = static_cast<T>(weights.sum > 0 ? 1 / weights.sum : 0);
+  const BatchWeights sample_weights = batch_weights(examples, {0, rows});
+  const auto scale =
+      static_cast<T>(sample_weights.weight_sum > 0 ? 1 / sample_weights.weight_sum : 0);
   LossSums sums;
   std::atomic<std::size_t> bad_row{no_row};
   Poll poll(interrupt);
   bool stop = false;
   run(plan.threads, [&](Crew crew) {
     crew.poll = &poll;
-    crew.asks = crew.index == 0;
+    crew.polls_signals = crew.index == 0;
     for (std::size_t begin = 0; begin < rows; begin += height) {
       const Block block{examples, {begin, std::min(begin + height, rows)}, nullptr};
-      forward(network, model.parameters, space, block, crew, plan.schedule, bad_row);
-      backward(network, model.parameters, space, block, crew, plan.schedule,
+      forward(network, model.parameters, space, block, crew, plan.split, bad_row);
+      backward(network, model.parameters, space, block, crew, plan.split,
                out.inputs ? &input_delta : nullptr, out.inputs ? first_weights.data() : nullptr);
-      if (plan.schedule == Schedule::columns)
+      if (plan.split == Split::columns)
         crew.wait();
       const Range mine = crew.share({0, block.rows()});
       for (std::size_t l = 0; l < out.nodes.size(); ++l)
-        unpack(space.delta[l], mine, T(1),
-               out.nodes[l] + (begin + mine.begin) * space.delta[l].columns);
+        unpack_rows(space.delta[l], mine, T(1),
+                    out.nodes[l] + (begin + mine.begin) * space.delta[l].columns);
       if (out.inputs)
-        unpack(input_delta, mine, static_cast<T>(network.input_scale),
+        unpack_rows(input_delta, mine, static_cast<T>(network.input_scale),
                out.inputs + (begin + mine.begin) * network.inputs());
       if (out.gradient_norms)
         square_norms(network, space, mine);
@@ -92,7 +93,7 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
           out.gradient_norms[begin + r] = std::sqrt(space.example_squares[r]);
       }
       if (out.gradient)
-        weigh(space, block, weights, crew);
+        weigh_examples(space, block, sample_weights, crew);
       if (!crew.going() && crew.index == 0)
         stop = true;
       crew.wait();
@@ -124,8 +125,8 @@ LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \
-  template LossSums blame(const Model<T> &, const Examples &, std::size_t, const BlameOut<T> &,    \
-                          std::size_t, Interrupt);
+  template LossSums blame(const Model<T> &, const ExamplesView &, std::size_t,                     \
+                          const BlameOut<T> &, std::size_t, Interrupt);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

@@ -20,7 +20,7 @@ template <class T> struct BlameOut {
 
 // Walks all positions [0, rows) without dropout. Only the gradient knows the examples' weights.
 template <class T>
-LossSums blame(const Model<T> &model, const Examples &examples, std::size_t rows,
+LossSums blame(const Model<T> &model, const ExamplesView &examples, std::size_t rows,
                const BlameOut<T> &out, std::size_t threads, Interrupt interrupt);
 
 // What predict writes, any of them nullptr. With targets in the examples, losses and scores too.
@@ -36,7 +36,7 @@ struct PredictResult {
 };
 
 template <class T>
-PredictResult predict(const Model<T> &model, const Examples &examples, std::size_t rows,
+PredictResult predict(const Model<T> &model, const ExamplesView &examples, std::size_t rows,
                       const PredictOut<T> &out, std::size_t threads, Interrupt interrupt);
 
 // The first row of a source with a value that is not finite once converted to T and scaled, or

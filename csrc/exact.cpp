@@ -28,7 +28,7 @@ double loss_of(Loss kind, double parameter, double z, double t) {
 } // namespace
 
 template <class T>
-void judge_exactly(const Network &network, const Examples &examples, std::size_t begin,
+void judge_exactly(const Network &network, const ExamplesView &examples, std::size_t begin,
                    Matrix<T> outputs, Range rows, double *losses, double *scores) {
   const std::size_t panel = kernels::active<T>().panel, count = network.outputs();
   for (std::size_t r = rows.begin; r < rows.end; ++r) {
@@ -49,8 +49,8 @@ void judge_exactly(const Network &network, const Examples &examples, std::size_t
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \
-  template void judge_exactly(const Network &, const Examples &, std::size_t, Matrix<T>, Range,    \
-                              double *, double *);
+  template void judge_exactly(const Network &, const ExamplesView &, std::size_t, Matrix<T>,       \
+                              Range, double *, double *);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

@@ -10,7 +10,7 @@ namespace culpa {
 // ones measures the rounding. Overwrites its losses of `rows`, and its scores where there is a
 // score_scale; row r is the example at position begin + r. The error signals stay as they are.
 template <class T>
-void judge_exactly(const Network &network, const Examples &examples, std::size_t begin,
+void judge_exactly(const Network &network, const ExamplesView &examples, std::size_t begin,
                    Matrix<T> outputs, Range rows, double *losses, double *scores);
 
 } // namespace culpa

@@ -116,14 +116,14 @@ std::size_t find_not_finite(const Source &source, double given_scale, std::size_
   buffers.reserve(useful);
   for (std::size_t i = 0; i < useful; ++i)
     buffers.emplace_back(source.columns);
-  const Examples examples{source, {}};
+  const ExamplesView examples{source, {}};
   std::atomic<std::size_t> bad{no_row};
   run(useful, [&](const Crew &crew) {
     const Range mine = crew.share({0, source.rows});
     const Matrix<T> row{space.data() + crew.index * width, panel, source.columns};
     for (std::size_t r = mine.begin; r < mine.end; ++r)
       if (gather(source, examples, {r, r + 1}, r, scale, row, buffers[crew.index]) != no_row) {
-        report(bad, r);
+        report_row(bad, r);
         break;
       }
   });

@@ -15,12 +15,12 @@ using kernels::active;
 
 namespace {
 std::atomic<std::size_t> forced_threads{0};
-std::atomic<int> forced_schedule{-1};
+std::atomic<int> forced_split{-1};
 } // namespace
 
-void force_plan(std::size_t threads, int schedule) {
+void force_plan(std::size_t threads, int split) {
   forced_threads.store(threads);
-  forced_schedule.store(schedule);
+  forced_split.store(split);
 }
 
 namespace {
@@ -60,7 +60,7 @@ std::uint32_t dropout_threshold(double rate) {
 Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t most_threads,
                const Source *x) {
   if (const std::size_t threads = forced_threads.load(); threads > 0)
-    return {threads, static_cast<Schedule>(forced_schedule.load())};
+    return {threads, static_cast<Split>(forced_split.load())};
   constexpr double flops_per_second = 8e10; // of one core, roughly
   constexpr std::size_t few_rows = 8;       // below, a thread reads weights more than it computes
   const bool trains = walk == Walk::train;
@@ -90,7 +90,7 @@ Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t 
                         2 * barriers * barrier_seconds(n);
     if (cost < 0.9 * least) {
       least = cost;
-      best = {n, columns ? Schedule::columns : Schedule::rows};
+      best = {n, columns ? Split::columns : Split::rows};
     } else if (cost > 1.5 * least)
       break;
   }
@@ -115,8 +115,8 @@ void copy_row(const Source &source, std::size_t row, std::byte *to) {
 }
 
 template <class T>
-void drop(Matrix<T> values, T *slopes, Range rows, Range some_panels, double rate, const Draw &draw,
-          std::size_t matrix) {
+void drop_values(Matrix<T> values, T *slopes, Range rows, Range some_panels, double rate,
+                 const Draw &draw, std::size_t matrix) {
   const auto panel = active<T>().panel;
   const std::uint32_t threshold = dropout_threshold(rate);
   for (std::size_t p = some_panels.begin; p < some_panels.end; ++p)
@@ -135,7 +135,7 @@ void drop(Matrix<T> values, T *slopes, Range rows, Range some_panels, double rat
 } // namespace
 
 template <class T>
-std::size_t gather(const Source &source, const Examples &examples, Range positions,
+std::size_t gather(const Source &source, const ExamplesView &examples, Range positions,
                    std::size_t first, T scale, Matrix<T> to, RowBuffer &buffer) {
   const auto &k = active<T>();
   T *row = to.data + (positions.begin - first) * k.panel;
@@ -161,7 +161,8 @@ std::size_t gather(const Source &source, const Examples &examples, Range positio
 }
 
 template <class T>
-std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to) {
+std::size_t gather_rows(const Source &source, const ExamplesView &examples, Range positions,
+                        T *to) {
   return active<T>().rows({source.dtype, source.data, source.row_stride, source.column_stride,
                            source.columns, examples.order, positions, to});
 }
@@ -192,15 +193,14 @@ void forward_layer(const Parameters<T> &parameters, const Layer &layer, std::siz
                  slopes ? slopes + at : nullptr, (rows.end - rows.begin) * panel);
     }
   if (drops)
-    drop(h, slopes, rows, some_panels, layer.dropout, *dropout, index + 1);
+    drop_values(h, slopes, rows, some_panels, layer.dropout, *dropout, index + 1);
 }
 
 template <class T>
 bool forward(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
-             const Block &block, const Crew &crew, Schedule schedule,
-             std::atomic<std::size_t> &bad_row) {
+             const Block &block, const Crew &crew, Split split, std::atomic<std::size_t> &bad_row) {
   const auto panel = active<T>().panel;
-  const Examples &examples = block.examples;
+  const ExamplesView &examples = block.examples;
   const Range mine = crew.share({0, block.rows()});
   const Range positions{block.positions.begin + mine.begin, block.positions.begin + mine.end};
 
@@ -213,8 +213,8 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
   if (block.dropout && network.input_dropout > 0 && space.sparse)
     drop_entries(space.entries, mine, network.input_dropout, *block.dropout);
   else if (block.dropout && network.input_dropout > 0)
-    drop<T>(space.hidden[0], nullptr, mine, {0, panels(network.inputs(), panel)},
-            network.input_dropout, *block.dropout, 0);
+    drop_values<T>(space.hidden[0], nullptr, mine, {0, panels(network.inputs(), panel)},
+                   network.input_dropout, *block.dropout, 0);
   if (examples.y.labels)
     for (std::size_t r = mine.begin; r < mine.end; ++r) {
       const std::size_t row = examples.row(block.positions.begin + r);
@@ -228,13 +228,13 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
                            space.targets.data() + mine.begin * network.outputs());
            bad == no_row)
     bad = row;
-  report(bad_row, bad);
+  report_row(bad_row, bad);
 
   crew.enter(Phase::forward);
   for (std::size_t l = 0; l < network.layers.size(); ++l) {
     const Layer &layer = network.layers[l];
     const std::size_t across = panels(layer.outputs, panel);
-    const bool by_rows = schedule == Schedule::rows;
+    const bool by_rows = split == Split::rows;
     if (!by_rows)
       crew.wait();
     by_stretches(crew, by_rows ? mine : Range{0, block.rows()}, [&](Range rows) {
@@ -244,7 +244,7 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
                     l == 0 && space.sparse ? &space.entries : nullptr);
     });
   }
-  if (schedule == Schedule::columns)
+  if (split == Split::columns)
     crew.wait();
   if (!crew.going())
     return true;
@@ -268,11 +268,12 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
 }
 
 template <class T>
-void add_up(const Examples &examples, const Workspace<T> &space, Range positions, LossSums &sums) {
+void add_up(const ExamplesView &examples, const Workspace<T> &space, Range positions,
+            LossSums &sums) {
   const double *losses = space.losses.data(), *scores = space.scores.data();
-  if (examples.weights)
+  if (examples.sample_weights)
     for (std::size_t i = positions.begin; i < positions.end; ++i, ++losses, ++scores) {
-      const double weight = examples.weight(i);
+      const double weight = examples.sample_weight(i);
       sums.weight += weight;
       sums.loss += weight * *losses;
       sums.score += weight * *scores;
@@ -291,14 +292,14 @@ void add_up(const Examples &examples, const Workspace<T> &space, Range positions
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \
-  template std::size_t gather(const Source &, const Examples &, Range, std::size_t, T, Matrix<T>,  \
-                              RowBuffer &);                                                        \
-  template std::size_t gather_rows(const Source &, const Examples &, Range, T *);                  \
+  template std::size_t gather(const Source &, const ExamplesView &, Range, std::size_t, T,         \
+                              Matrix<T>, RowBuffer &);                                             \
+  template std::size_t gather_rows(const Source &, const ExamplesView &, Range, T *);              \
   template void forward_layer(const Parameters<T> &, const Layer &, std::size_t, Matrix<T>,        \
                               Matrix<T>, T *, Range, Range, const Draw *, const SparseBlock<T> *); \
   template bool forward(const Network &, const Parameters<T> &, Workspace<T> &, const Block &,     \
-                        const Crew &, Schedule, std::atomic<std::size_t> &);                       \
-  template void add_up(const Examples &, const Workspace<T> &, Range, LossSums &);
+                        const Crew &, Split, std::atomic<std::size_t> &);                          \
+  template void add_up(const ExamplesView &, const Workspace<T> &, Range, LossSums &);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

@@ -58,7 +58,7 @@ bool Guard::try_lock(milliseconds patience) {
   return true;
 }
 
-void Guard::leave() {
+void Guard::leave_gate() {
   if (gatekeeper_.load(std::memory_order_relaxed) != this_thread())
     return;
   gatekeeper_.store(0, std::memory_order_relaxed);
@@ -68,7 +68,7 @@ void Guard::leave() {
 void Guard::unlock() {
   writer_.store(0, std::memory_order_relaxed);
   readers_.unlock();
-  leave();
+  leave_gate();
 }
 
 bool Guard::try_lock_shared(milliseconds patience) {
@@ -89,7 +89,7 @@ Hold::Hold(Guard &guard, Access access, Interrupt interrupt) : guard_(guard), fo
   while (!lock(access, milliseconds(50)))
     if (interrupt.requested && interrupt.requested(interrupt.context)) {
       if (forks_ == fork_count()) {
-        guard_.leave();
+        guard_.leave_gate();
         throw Interrupted{};
       }
       forks_ = fork_count(); // in a child that the handler forked off: the guard is new
@@ -98,7 +98,7 @@ Hold::Hold(Guard &guard, Access access, Interrupt interrupt) : guard_(guard), fo
 
 Hold::Hold(Guard &guard, Access access, std::try_to_lock_t) : guard_(guard), forks_(fork_count()) {
   if (!held_already(access) && !lock(access, milliseconds(0)))
-    guard_.leave();
+    guard_.leave_gate();
 }
 
 Hold::~Hold() {

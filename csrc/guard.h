@@ -32,7 +32,7 @@ private:
   // Each waits for so long at the most, or not at all. A writer that was in vain keeps the gate,
   // unless it leaves.
   bool try_lock(std::chrono::milliseconds patience);
-  void leave();
+  void leave_gate();
   void unlock();
   bool try_lock_shared(std::chrono::milliseconds patience);
   void unlock_shared() { readers_.unlock_shared(); }

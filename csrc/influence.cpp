@@ -111,7 +111,7 @@ public:
       : top_(top), before_{sign}, heaps_(rows * top), sizes_(rows) {}
   bool full(std::size_t row) const { return sizes_[row] == top_; }
   T last(std::size_t row) const { return heaps_[row * top_].score; }
-  void offer(std::size_t row, Candidate<T> one) {
+  void offer_candidate(std::size_t row, Candidate<T> one) {
     Candidate<T> *begin = heaps_.data() + row * top_;
     std::size_t &size = sizes_[row];
     if (size == top_) {
@@ -122,7 +122,7 @@ public:
     begin[size++] = one;
     std::push_heap(begin, begin + size, before_);
   }
-  void give(std::size_t row, std::int64_t *indices, T *scores) {
+  void write_row(std::size_t row, std::int64_t *indices, T *scores) {
     Candidate<T> *begin = heaps_.data() + row * top_;
     std::sort_heap(begin, begin + sizes_[row], before_);
     for (std::size_t i = 0; i < sizes_[row]; ++i) {
@@ -173,14 +173,14 @@ template <class T> struct Space {
 
 // Examples [begin, end) through all models; gives a row that is not finite, or no_row.
 template <class T>
-std::size_t walk(const InfluenceJob<T> &job, const Examples &examples, Range positions,
-                 Space<T> &space, const Crew &crew) {
+std::size_t walk_examples(const InfluenceJob<T> &job, const ExamplesView &examples, Range positions,
+                          Space<T> &space, const Crew &crew) {
   std::atomic<std::size_t> bad{no_row};
   const Block block{examples, positions, nullptr};
   for (std::size_t m = 0; m < job.models.size(); ++m) {
     const Model<T> &model = *job.models[m];
-    forward(model.network, model.parameters, space.walks[m], block, crew, Schedule::rows, bad);
-    backward(model.network, model.parameters, space.walks[m], block, crew, Schedule::rows);
+    forward(model.network, model.parameters, space.walks[m], block, crew, Split::rows, bad);
+    backward(model.network, model.parameters, space.walks[m], block, crew, Split::rows);
   }
   return bad.load();
 }
@@ -252,8 +252,8 @@ void rank_scores(const T *sum, Range trains, std::size_t row, std::size_t count,
     for (std::size_t j = 0; j < count; ++j)
       if (!(sum[j] < high[j] && sum[j] > low[j])) {
         const Candidate<T> one{sum[j], static_cast<std::int64_t>(i)};
-        tests.highest.offer(row + j, one);
-        tests.lowest.offer(row + j, one);
+        tests.highest.offer_candidate(row + j, one);
+        tests.lowest.offer_candidate(row + j, one);
         limits(j);
       }
   }
@@ -261,10 +261,10 @@ void rank_scores(const T *sum, Range trains, std::size_t row, std::size_t count,
 
 // Training examples [begin, end) against all tests of the block.
 template <class T>
-std::size_t compare(const InfluenceJob<T> &job, Tests<T> &tests, Range trains, Space<T> &space,
-                    const InfluenceOut<T> &out, const Crew &crew) {
+std::size_t compare_with_tests(const InfluenceJob<T> &job, Tests<T> &tests, Range trains,
+                               Space<T> &space, const InfluenceOut<T> &out, const Crew &crew) {
   const auto panel = active<T>().panel;
-  const std::size_t bad = walk(job, job.train, trains, space, crew);
+  const std::size_t bad = walk_examples(job, job.train, trains, space, crew);
   const std::size_t count = tests.rows.end - tests.rows.begin, across = panels(count, panel);
   for (std::size_t p = 0; p < across && crew.going(); p += tile_panels) {
     const Range some{p, std::min(p + tile_panels, across)};
@@ -325,7 +325,8 @@ InfluenceResult influence(const InfluenceJob<T> &job, const InfluenceOut<T> &out
     const std::size_t count = tests.rows.end - first;
     const auto pack = [&](Range mine, std::size_t thread, const Crew &crew) {
       Space<T> &space = spaces[thread];
-      report(bad_test, walk(job, job.test, {first + mine.begin, first + mine.end}, space, crew));
+      report_row(bad_test,
+                 walk_examples(job, job.test, {first + mine.begin, first + mine.end}, space, crew));
       for (std::size_t m = 0; m < job.models.size(); ++m)
         for (std::size_t l = 0; l < space.walks[m].delta.size(); ++l) {
           const std::size_t rows = mine.end - mine.begin;
@@ -334,14 +335,14 @@ InfluenceResult influence(const InfluenceJob<T> &job, const InfluenceOut<T> &out
         }
     };
     const auto stream = [&](Range mine, std::size_t thread, const Crew &crew) {
-      report(bad_train, compare(job, tests, mine, spaces[thread], out, crew));
+      report_row(bad_train, compare_with_tests(job, tests, mine, spaces[thread], out, crew));
     };
     going = share_out(plan.threads, count, test_rows, interrupt, pack) &&
             share_out(plan.threads, n_train, train_rows, interrupt, stream);
     for (std::size_t j = 0; out.top && going && j < count; ++j) {
       const std::size_t at = (first + j) * out.top;
-      tests.highest.give(j, out.highest + at, out.highest_scores + at);
-      tests.lowest.give(j, out.lowest + at, out.lowest_scores + at);
+      tests.highest.write_row(j, out.highest + at, out.highest_scores + at);
+      tests.lowest.write_row(j, out.lowest + at, out.lowest_scores + at);
     }
   }
   return {bad_train.load(), bad_test.load()};

@@ -15,7 +15,7 @@ namespace culpa {
 template <class T> struct InfluenceJob {
   std::vector<const Model<T> *> models; // the same inputs and outputs
   const double *factors = nullptr;      // per model
-  Examples train, test;
+  ExamplesView train, test;
 };
 
 // Where the answers go, row-major: all scores, or the `top` first of each test row in both orders,

@@ -40,8 +40,8 @@ public:
   explicit Poll(Interrupt interrupt) : signals_(interrupt) {}
 
   // Whether to go on. Threads get to know of a stop at different moments.
-  bool going(bool asks) {
-    if (asks && !stopped() && signals_())
+  bool going(bool polls_signals) {
+    if (polls_signals && !stopped() && signals_())
       stop_.store(true, std::memory_order_relaxed);
     return !stopped();
   }

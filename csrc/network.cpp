@@ -11,7 +11,7 @@ namespace {
 constexpr std::size_t line = 16; // 64 bytes of float, 128 of double: one layout for both
 constexpr std::size_t most = std::size_t{1} << 40U;
 
-std::size_t take(std::size_t &end, std::size_t rows, std::size_t columns) {
+std::size_t reserve_array(std::size_t &end, std::size_t rows, std::size_t columns) {
   std::size_t size = 0;
   if (__builtin_mul_overflow(rows, columns, &size) || size > most || end > most)
     throw std::invalid_argument("a layer of " + std::to_string(rows) + " x " +
@@ -32,8 +32,8 @@ Network make_network(std::vector<Layer> layers) {
   for (Layer &layer : layers) {
     if (layer.inputs == 0 || layer.outputs == 0 || layer.inputs != inputs)
       throw std::invalid_argument("expected layers whose sizes are positive and fit each other");
-    layer.weight = take(network.parameters, layer.inputs, layer.outputs);
-    layer.bias = take(network.parameters, 1, layer.outputs);
+    layer.weight = reserve_array(network.parameters, layer.inputs, layer.outputs);
+    layer.bias = reserve_array(network.parameters, 1, layer.outputs);
     inputs = layer.outputs;
   }
   network.layers = std::move(layers);

@@ -72,7 +72,7 @@ kernels::UpdateRule<T> make_rule(const Optimizer &o, double learning_rate, std::
     const double correction_1 = 1 - o.power_1(t);
     const double correction_2 = 1 - o.power_2(t);
     rate /= correction_1;
-    if (o.scikit_learn) // Kingma and Ba's section 2, last paragraph: epsilon hat
+    if (o.epsilon_outside) // Kingma and Ba's section 2, last paragraph: epsilon hat
       rate *= std::sqrt(correction_2);
     else
       variance_scale = 1 / std::sqrt(correction_2);
@@ -94,7 +94,7 @@ kernels::UpdateRule<T> make_rule(const Optimizer &o, double learning_rate, std::
           .epsilon = static_cast<T>(std::max(o.epsilon, least)),
           .momentum = static_cast<T>(o.momentum),
           .nesterov = o.nesterov,
-          .velocity = o.scikit_learn && o.rule == Rule::sgd};
+          .velocity = o.velocity};
 }
 
 template struct Parameters<float>;

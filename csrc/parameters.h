@@ -41,8 +41,9 @@ struct Optimizer {
   bool nesterov = false;
   bool decoupled = false;         // weight decay beside the gradient: AdamW
   bool decay_per_example = false; // weight decay is divided by the batch's sum of weights
-  // scikit-learn's conventions: epsilon outside Adam's bias correction, momentum that holds steps.
-  bool scikit_learn = false;
+  // scikit-learn's conventions.
+  bool epsilon_outside = false; // Adam: of its bias correction
+  bool velocity = false;        // SGD: momentum holds the step, learning rate included
   // What the gradient counts times, weight decay excluded: a loss that is scaled otherwise.
   double gradient_scale = 1;
   Power power_1{beta_1}, power_2{beta_2}; // for the bias corrections of Adam

@@ -43,7 +43,7 @@ template <class T> struct PredictSpace {
 };
 
 template <class T>
-std::size_t predict_block(const Model<T> &model, const Examples &examples, Range rows,
+std::size_t predict_block(const Model<T> &model, const ExamplesView &examples, Range rows,
                           PredictSpace<T> &space, const PredictOut<T> &out, const Crew &crew) {
   const Network &network = model.network;
   const auto &k = active<T>();
@@ -117,7 +117,7 @@ std::size_t predict_block(const Model<T> &model, const Examples &examples, Range
 } // namespace
 
 template <class T>
-PredictResult predict(const Model<T> &model, const Examples &examples, std::size_t rows,
+PredictResult predict(const Model<T> &model, const ExamplesView &examples, std::size_t rows,
                       const PredictOut<T> &out, std::size_t threads, Interrupt interrupt) {
   if (rows == 0)
     return {};
@@ -138,13 +138,13 @@ PredictResult predict(const Model<T> &model, const Examples &examples, std::size
   std::atomic<std::size_t> bad{no_row};
   const bool finished = share_out(
       plan.threads, rows, height, interrupt, [&](Range mine, std::size_t thread, const Crew &crew) {
-        report(bad, predict_block(model, examples, mine, spaces[thread], out, crew));
+        report_row(bad, predict_block(model, examples, mine, spaces[thread], out, crew));
       });
   return {bad.load(), !finished};
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \
-  template PredictResult predict(const Model<T> &, const Examples &, std::size_t,                  \
+  template PredictResult predict(const Model<T> &, const ExamplesView &, std::size_t,              \
                                  const PredictOut<T> &, std::size_t, Interrupt);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)

@@ -95,11 +95,11 @@ private:
     Step<T> step = steps.at(index);
     const Crew alone{};
     const Range units = steps.own_units(alone);
-    if (step.weights.sum > 0 &&
-        (!steps.walk(step, alone, Schedule::rows, units) || !steps.settle(step, alone, units)))
+    if (step.learns() && (!steps.walk_batch(step, alone, Split::rows, units) ||
+                          !steps.settle_step(step, alone, units)))
       return false;
-    steps.count(step);
-    steps.write(step);
+    steps.count_step(step);
+    steps.write_sums(step);
     return true;
   }
 
@@ -114,46 +114,46 @@ private:
       now.clear();
       for (std::size_t i = 0; i < all_.size(); ++i)
         now.push_back(s < jobs_[i].steps ? all_[i].at(s) : ended);
-      each(now, [](Steps<T> &steps, Step<T> &step, const Crew &crew, Schedule schedule) {
-        steps.walk(step, crew, schedule, steps.own_units(crew));
+      for_each_step(now, [](Steps<T> &steps, Step<T> &step, const Crew &crew, Split split) {
+        steps.walk_batch(step, crew, split, steps.own_units(crew));
       });
       if (!poll_.going(true)) // not one of them has changed a weight
         return;
-      each(now, [](Steps<T> &steps, Step<T> &step, Crew crew, Schedule) {
+      for_each_step(now, [](Steps<T> &steps, Step<T> &step, Crew crew, Split) {
         if (!steps.shared.good())
           return;
         crew.poll = nullptr; // all models, or none
-        steps.settle(step, crew, steps.own_units(crew));
+        steps.settle_step(step, crew, steps.own_units(crew));
       });
       for (std::size_t i = 0; i < all_.size(); ++i)
         if (now[i].index != none && all_[i].shared.good()) {
-          all_[i].count(now[i]);
-          all_[i].write(now[i]);
+          all_[i].count_step(now[i]);
+          all_[i].write_sums(now[i]);
         }
       if (failed() || (seconds > 0 && since(began) > seconds))
         return;
     }
   }
 
-  // f(steps, step, crew, schedule) for all models whose step has something to learn from: one after
+  // f(steps, step, crew, split) for all models whose step has something to learn from: one after
   // the other by all threads, or each by one.
-  template <class F> void each(std::vector<Step<T>> &now, F f) {
+  template <class F> void for_each_step(std::vector<Step<T>> &now, F f) {
     for (std::size_t i = 0; i < all_.size(); ++i)
-      if (plans_[i].threads > 1 && now[i].weights.sum > 0)
+      if (plans_[i].threads > 1 && now[i].learns())
         run(plans_[i].threads, [&](Crew crew) {
           crew.poll = &poll_;
-          crew.asks = crew.index == 0;
+          crew.polls_signals = crew.index == 0;
           Step<T> own = now[i];
-          f(all_[i], own, crew, plans_[i].schedule);
+          f(all_[i], own, crew, plans_[i].split);
           crew.wait(); // until all have copied it
-          if (crew.asks)
+          if (crew.polls_signals)
             now[i] = own; // with the sums
         });
     std::atomic<std::size_t> next{0};
     run(crowd_, [&](const Crew &crew) {
       for (std::size_t i = 0; (i = next.fetch_add(1)) < all_.size();)
-        if (plans_[i].threads == 1 && now[i].weights.sum > 0)
-          f(all_[i], now[i], crew.alone(poll_), Schedule::rows);
+        if (plans_[i].threads == 1 && now[i].learns())
+          f(all_[i], now[i], crew.alone(poll_), Split::rows);
     });
   }
 

@@ -15,7 +15,7 @@ double mean_entries(const Source &source) {
   return entries / static_cast<double>(std::max<std::size_t>(source.rows, 1));
 }
 
-std::size_t most_entries(const Examples &examples, Range positions, std::size_t rows) {
+std::size_t most_entries(const ExamplesView &examples, Range positions, std::size_t rows) {
   std::size_t most = 0;
   for (std::size_t begin = positions.begin; begin < positions.end; begin += rows) {
     std::size_t entries = 0;
@@ -77,7 +77,7 @@ void prefetch(const void *array, std::size_t first, std::size_t count, std::size
 } // namespace
 
 template <class T>
-std::size_t gather_entries(const Examples &examples, Range block, T scale, SparseBlock<T> &to,
+std::size_t gather_entries(const ExamplesView &examples, Range block, T scale, SparseBlock<T> &to,
                            const Crew &crew) {
   const auto &k = active<T>();
   const Source &x = examples.x;
@@ -170,7 +170,8 @@ template <class T> void transpose(SparseBlock<T> &block, std::size_t rows, const
 
 #define CULPA_INSTANTIATE(T)                                                                       \
   template struct SparseBlock<T>;                                                                  \
-  template std::size_t gather_entries(const Examples &, Range, T, SparseBlock<T> &, const Crew &); \
+  template std::size_t gather_entries(const ExamplesView &, Range, T, SparseBlock<T> &,            \
+                                      const Crew &);                                               \
   template void drop_entries(SparseBlock<T> &, Range, double, const Draw &);                       \
   template void transpose(SparseBlock<T> &, std::size_t, const Crew &);
 CULPA_INSTANTIATE(float)

@@ -18,7 +18,7 @@ struct Draw;
 double mean_entries(const Source &source);
 
 // The most entries of any block of that many rows of positions [begin, end).
-std::size_t most_entries(const Examples &examples, Range positions, std::size_t rows);
+std::size_t most_entries(const ExamplesView &examples, Range positions, std::size_t rows);
 
 template <class T> struct SparseBlock {
   SparseBlock() = default;
@@ -48,7 +48,7 @@ private:
 // This thread's rows of a block, by row: converted and scaled. Gives the first row of the source
 // that holds a value which is not finite, or columns that are not the checked ones, or no_row.
 template <class T>
-std::size_t gather_entries(const Examples &examples, Range block, T scale, SparseBlock<T> &to,
+std::size_t gather_entries(const ExamplesView &examples, Range block, T scale, SparseBlock<T> &to,
                            const Crew &crew);
 
 // Dropout of the inputs, for these rows.

@@ -22,7 +22,7 @@ std::size_t longest_batch(const TrainJob &job);
 struct Shared {
   std::atomic<bool> finite{true};
   std::atomic<std::size_t> bad_row{no_row};
-  bool stop_rows = false, stop_weights = false; // drop the step
+  bool stop_rows = false, stop_update = false; // drop the step
   bool out_of_time = false;
 
   bool good() const {
@@ -35,17 +35,19 @@ struct Shared {
 template <class T> struct Step {
   std::size_t index;
   Range batch;
-  BatchWeights weights; // of sum 0: nothing to learn from
+  BatchWeights sample_weights;
   Draw draw;
   kernels::UpdateRule<T> rule;
   LossSums sums;
+
+  bool learns() const { return sample_weights.weight_sum > 0; }
 };
 
 // The steps of a job.
 template <class T> class Steps {
 public:
   // Makes room in the model's workspace for walks by so many threads.
-  Steps(Model<T> &model, const TrainJob &job, std::size_t threads, bool holds_back = false);
+  Steps(Model<T> &model, const TrainJob &job, std::size_t threads, bool holds_weights_back = false);
 
   // Operations of the longest batch.
   double flops() const { return model_.network.flops() * static_cast<double>(rows_); }
@@ -56,13 +58,13 @@ public:
   // The row phase and the weight phase of the batch, block by block; the optimizer too, unless the
   // weights are held back. Gives false, on all threads alike, where the step must be dropped; ends
   // without a barrier.
-  bool walk(Step<T> &step, const Crew &crew, Schedule schedule, Range units);
-  // What waits for the whole gradient: its norm, clipping, and weights that were held back.
+  bool walk_batch(Step<T> &step, const Crew &crew, Split split, Range units);
+  // What waits for the completed gradient: its norm, clipping, and weights that were held back.
   // Gives false, on all threads alike, where the step must be dropped.
-  bool settle(Step<T> &step, const Crew &crew, Range units);
+  bool settle_step(Step<T> &step, const Crew &crew, Range units);
   // By thread 0: the step is done.
-  void count(const Step<T> &step);
-  void write(const Step<T> &step) const;
+  void count_step(const Step<T> &step);
+  void write_sums(const Step<T> &step) const;
 
   // Why the job ended.
   TrainResult result() const;
@@ -75,9 +77,9 @@ private:
   Model<T> &model_;
   const TrainJob &job_;
   std::size_t rows_;
-  // The weights stay as they are until the whole gradient is there. Clipping asks for that, and
+  // The weights stay as they are until the gradient is completed. Clipping asks for that, and
   // long steps do: until then a signal may drop the step, and a handler finds whole weights.
-  bool holds_back_;
+  bool holds_weights_back_;
   std::size_t done_ = 0;
 };
 

@@ -80,7 +80,7 @@ struct Worker {
 class Team {
 public:
   void run(std::size_t threads, Work work, void *context) {
-    if (!grow(threads))
+    if (!start_threads(threads))
       return work(context, Crew{});
     Barrier barrier(threads);
     pending_.store(static_cast<std::uint32_t>(threads - 1), std::memory_order_relaxed);
@@ -104,7 +104,7 @@ public:
 
 private:
   // Starts the threads that are missing; false where the system refuses one.
-  bool grow(std::size_t threads) noexcept {
+  bool start_threads(std::size_t threads) noexcept {
     try {
       while (workers_.size() + 1 < threads) {
         workers_.emplace_back();

@@ -42,7 +42,7 @@ private:
 };
 
 // Where the time of a step goes. `rest`: what is in none of the others.
-enum class Phase : int { rest, gather, forward, loss, backward, weights, optimizer, barrier };
+enum class Phase : int { rest, gather, forward, loss, backward, gradient, optimizer, barrier };
 constexpr std::size_t phases = 8;
 
 // Charges the time of one thread to the phase that it is in.
@@ -73,7 +73,7 @@ struct Crew {
   Barrier *barrier = nullptr;
   PhaseClock *clock = nullptr; // nullptr: nobody wants to know
   Poll *poll = nullptr;        // nullptr: the call is short
-  bool asks = false;           // for signals
+  bool polls_signals = false;
 
   void wait() const {
     if (!barrier)
@@ -87,7 +87,7 @@ struct Crew {
       clock->enter(phase);
   }
   // Whether to go on. Only where no weight is being changed, for signal handlers may run.
-  bool going() const { return !poll || poll->going(asks); }
+  bool going() const { return !poll || poll->going(polls_signals); }
   // This thread by itself, with blocks of its own.
   Crew alone(Poll &own) const { return {0, 1, nullptr, nullptr, &own, index == 0}; }
   // This thread's part of a range.

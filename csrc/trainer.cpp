@@ -18,7 +18,7 @@ constexpr double long_step = 1e8;
 // All steps of a job, on every thread of a crew.
 template <class T>
 void train_steps(const Model<T> &model, const TrainJob &job, Steps<T> &steps, Crew crew,
-                 Schedule schedule) {
+                 Split split) {
   const Range units = steps.own_units(crew);
   const bool leads = crew.index == 0;
   std::optional<PhaseClock> clock;
@@ -29,20 +29,20 @@ void train_steps(const Model<T> &model, const TrainJob &job, Steps<T> &steps, Cr
   const std::size_t clock_every = model.network.parameters < 20000 ? 8 : 1;
   for (std::size_t i = 0; i < job.steps; ++i) {
     Step<T> step = steps.at(i);
-    if (step.weights.sum > 0) {
-      if (!steps.walk(step, crew, schedule, units) || !steps.settle(step, crew, units))
+    if (step.learns()) {
+      if (!steps.walk_batch(step, crew, split, units) || !steps.settle_step(step, crew, units))
         break;
     } else
       crew.wait(); // so that no thread still reads `out_of_time` when it is written again
     if (leads) {
-      steps.count(step);
+      steps.count_step(step);
       steps.shared.out_of_time =
           job.seconds > 0 && i % clock_every == 0 &&
           std::chrono::duration<double>(Clock::now() - began).count() > job.seconds;
     }
     crew.wait();
     if (leads)
-      steps.write(step);
+      steps.write_sums(step);
     if (steps.shared.out_of_time)
       break;
   }
@@ -59,9 +59,9 @@ TrainResult train(Model<T> &model, const TrainJob &job, std::size_t threads, Int
   run(plan.threads, [&](Crew crew) {
     if (steps.flops() > long_step) {
       crew.poll = &poll;
-      crew.asks = crew.index == 0;
+      crew.polls_signals = crew.index == 0;
     }
-    train_steps(model, job, steps, crew, plan.schedule);
+    train_steps(model, job, steps, crew, plan.split);
   });
   return steps.result();
 }

@@ -38,7 +38,7 @@ template <class T> struct Model {
 
 // DP-SGD (privacy.cpp). Each example's gradient is clipped to a norm, and the sum over the batch,
 // plus noise, is divided by `divisor` in place of the batch's size, which is a secret.
-struct Private {
+struct PrivateStep {
   double clip = 0;    // largest norm; 0: ordinary training
   double noise = 0;   // standard deviation in the sum, each parameter
   double divisor = 0; // expected examples in a batch
@@ -46,16 +46,16 @@ struct Private {
 };
 
 struct TrainJob {
-  Examples examples;
+  ExamplesView examples;
   const std::int64_t *offsets = nullptr;  // steps + 1 positions in the order, not decreasing
   const double *learning_rates = nullptr; // per step
   std::size_t steps = 0;
   double clip_norm = 0; // 0: none
-  Private privacy;
+  PrivateStep privacy;
   double seconds = 0; // come back after this long; 0: never
   // Per step, each may be nullptr: sums over the batch of w L, w and w * score, the gradient's
   // global norm before clipping, and the sum of squared weights before the update.
-  double *losses = nullptr, *weights = nullptr, *scores = nullptr;
+  double *losses = nullptr, *weight_sums = nullptr, *scores = nullptr;
   double *norms = nullptr, *squares = nullptr;
   // Per position of the order, each may be nullptr: each example's own L and score, when its batch
   // came.

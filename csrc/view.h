@@ -68,18 +68,20 @@ struct Targets {
 
 // Examples to work on: order[begin..end) names rows of the sources; without an order the positions
 // are the rows themselves.
-struct Examples {
+struct ExamplesView {
   Source x;
   Targets y;
   const std::int64_t *order = nullptr;
-  const double *weights = nullptr;     // per row of the sources; nullptr: all 1
-  const double *score_scale = nullptr; // per output: see loss.inc; nullptr: no scores
-  const double *exact = nullptr;       // the targets (rows, outputs) again: see exact.h
+  const double *sample_weights = nullptr; // per row of the sources; nullptr: all 1
+  const double *score_scale = nullptr;    // per output: see loss.inc; nullptr: no scores
+  const double *exact = nullptr;          // the targets (rows, outputs) again: see exact.h
 
   std::size_t row(std::size_t position) const {
     return order ? static_cast<std::size_t>(order[position]) : position;
   }
-  double weight(std::size_t position) const { return weights ? weights[row(position)] : 1.0; }
+  double sample_weight(std::size_t position) const {
+    return sample_weights ? sample_weights[row(position)] : 1.0;
+  }
 };
 
 } // namespace culpa

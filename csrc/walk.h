@@ -19,11 +19,11 @@ namespace culpa {
 // How the row phase is shared among threads: each takes some rows through all layers and waits for
 // nobody; or, for few rows and wide layers, each takes some columns of every layer, with a barrier
 // after each.
-enum class Schedule { rows, columns };
+enum class Split { rows, columns };
 
 struct Plan {
   std::size_t threads = 1;
-  Schedule schedule = Schedule::rows;
+  Split split = Split::rows;
 };
 
 enum class Walk { train, predict };
@@ -37,7 +37,7 @@ Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t 
 std::uint32_t dropout_threshold(double rate);
 
 // For tests: every plan from now on; 0 threads: choose again.
-void force_plan(std::size_t threads, int schedule);
+void force_plan(std::size_t threads, int split);
 
 // Random numbers of a step: which model, which step of it, and where the block begins in its batch.
 struct Draw {
@@ -65,7 +65,7 @@ template <class F> bool by_stretches(const Crew &crew, Range rows, F f) {
 
 // One block: positions [begin, end) of the examples' order.
 struct Block {
-  const Examples &examples;
+  const ExamplesView &examples;
   Range positions;
   const Draw *dropout; // nullptr: none
 
@@ -77,14 +77,14 @@ using kernels::no_row;
 // Gather and convert examples into panels, whose row 0 is position `first`. Gives the first row of
 // the source found to hold a value that is not finite, or no_row.
 template <class T>
-std::size_t gather(const Source &source, const Examples &examples, Range positions,
+std::size_t gather(const Source &source, const ExamplesView &examples, Range positions,
                    std::size_t first, T scale, Matrix<T> to, RowBuffer &buffer);
 // The same into rows side by side.
 template <class T>
-std::size_t gather_rows(const Source &source, const Examples &examples, Range positions, T *to);
+std::size_t gather_rows(const Source &source, const ExamplesView &examples, Range positions, T *to);
 
 // Keeps the lowest of the bad rows that threads report, so that the one named is always the same.
-inline void report(std::atomic<std::size_t> &lowest, std::size_t row) {
+inline void report_row(std::atomic<std::size_t> &lowest, std::size_t row) {
   std::size_t known = lowest.load(std::memory_order_relaxed);
   while (row < known && !lowest.compare_exchange_weak(known, row, std::memory_order_relaxed)) {
   }
@@ -102,8 +102,7 @@ void forward_layer(const Parameters<T> &parameters, const Layer &layer, std::siz
 // Where the crew stops, what it leaves is worth nothing.
 template <class T>
 bool forward(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
-             const Block &block, const Crew &crew, Schedule schedule,
-             std::atomic<std::size_t> &bad_row);
+             const Block &block, const Crew &crew, Split split, std::atomic<std::size_t> &bad_row);
 
 // Sums over examples: of w L, w and w * score.
 struct LossSums {
@@ -114,18 +113,20 @@ struct LossSums {
 
 // Adds a block's losses and scores up, in the order of its examples.
 template <class T>
-void add_up(const Examples &examples, const Workspace<T> &space, Range positions, LossSums &sums);
+void add_up(const ExamplesView &examples, const Workspace<T> &space, Range positions,
+            LossSums &sums);
 
 // Blame: error signals of every layer from that of the last, for this thread's rows. With
 // `input_delta` and `first_weights` (the first layer's backward panels) also those of the inputs.
 template <class T>
 void backward(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
-              const Block &block, const Crew &crew, Schedule schedule,
+              const Block &block, const Crew &crew, Split split,
               const Matrix<T> *input_delta = nullptr, const T *first_weights = nullptr);
 
 // Each row's error signals times its weight, where the examples have weights.
 template <class T>
-void weigh(Workspace<T> &space, const Block &block, const BatchWeights &weights, const Crew &crew);
+void weigh_examples(Workspace<T> &space, const Block &block, const BatchWeights &sample_weights,
+                    const Crew &crew);
 // One row's, times a factor.
 template <class T> void scale_row(const Workspace<T> &space, std::size_t row, T factor);
 

@@ -35,27 +35,27 @@ double BatchWeights::shifted(double weight) const {
   return std::ldexp(static_cast<double>(bits), shift - exponent_bias - mantissa_bits + 1);
 }
 
-double BatchWeights::given_sum() const { return std::ldexp(sum, -shift); }
+double BatchWeights::given_weight_sum() const { return std::ldexp(weight_sum, -shift); }
 
-BatchWeights batch_weights(const Examples &examples, Range positions) {
-  BatchWeights weights;
-  if (!examples.weights) {
-    weights.sum = static_cast<double>(positions.end - positions.begin);
-    return weights;
+BatchWeights batch_weights(const ExamplesView &examples, Range positions) {
+  BatchWeights batch;
+  if (!examples.sample_weights) {
+    batch.weight_sum = static_cast<double>(positions.end - positions.begin);
+    return batch;
   }
   std::uint64_t greatest = 0; // numbers of one sign are in the order of their bits
   for (std::size_t i = positions.begin; i < positions.end; ++i) {
-    const double weight = examples.weight(i);
-    weights.sum += weight;
+    const double weight = examples.sample_weight(i);
+    batch.weight_sum += weight;
     greatest = std::max(greatest, magnitude(weight));
   }
   const int exponent = greatest ? exponent_of(greatest) : 0;
   if (std::abs(exponent) <= usual_exponent)
-    return weights;
-  weights = {-exponent, 0};
+    return batch;
+  batch = {-exponent, 0};
   for (std::size_t i = positions.begin; i < positions.end; ++i)
-    weights.sum += weights.shifted(examples.weight(i));
-  return weights;
+    batch.weight_sum += batch.shifted(examples.sample_weight(i));
+  return batch;
 }
 
 } // namespace culpa

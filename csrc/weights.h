@@ -10,12 +10,12 @@ namespace culpa {
 // the bits are those of the same weights times any other power of two.
 struct BatchWeights {
   int shift = 0;
-  double sum = 0; // of the weights times 2^shift
+  double weight_sum = 0; // of the weights times 2^shift
 
   double shifted(double weight) const;
-  double given_sum() const; // of the weights as they were given
+  double given_weight_sum() const; // of the weights as they were given
 };
 
-BatchWeights batch_weights(const Examples &examples, Range positions);
+BatchWeights batch_weights(const ExamplesView &examples, Range positions);
 
 } // namespace culpa

@@ -36,12 +36,12 @@ std::size_t rows_per_block(const Network &network, std::size_t item_size, bool s
 
 template <class T>
 Workspace<T>::Workspace(const Network &network, std::size_t capacity, std::size_t thread_count,
-                        bool whole_gradient, bool all_slopes, bool sparse_inputs)
+                        bool flat_gradient, bool all_slopes, bool sparse_inputs)
     : rows(capacity), threads(thread_count), sparse(sparse_inputs),
       entries(sparse ? SparseBlock<T>(capacity, network.inputs()) : SparseBlock<T>()),
       losses(capacity), scores(capacity), example_squares(capacity), layer_squares(2 * capacity),
       labels(capacity), targets(capacity * network.outputs()),
-      gradient(whole_gradient ? network.parameters : 0) {
+      gradient(flat_gradient ? network.parameters : 0) {
   const auto panel = kernels::active<T>().panel;
   stride_rows_ = padded_rows(capacity, panel * sizeof(T));
   std::size_t columns = sparse ? 0 : padded(network.inputs(), panel);

@@ -32,10 +32,10 @@ struct RowBuffer {
 };
 
 template <class T> struct Workspace {
-  // whole_gradient: sums of several blocks, or of the whole network before any update, are wanted.
+  // flat_gradient: sums of several blocks, or of the whole network before any update, are wanted.
   // all_slopes: also of layers whose h itself tells, for those who put something else there.
   // sparse: the inputs are entries, and there is no hidden[0].
-  Workspace(const Network &network, std::size_t rows, std::size_t threads, bool whole_gradient,
+  Workspace(const Network &network, std::size_t rows, std::size_t threads, bool flat_gradient,
             bool all_slopes = false, bool sparse = false);
 
   std::size_t rows; // capacity
@@ -53,7 +53,7 @@ template <class T> struct Workspace {
   std::vector<RowBuffer> row_buffers; // per thread
   Buffer<T> scratch;                  // per thread: see LossRows
   std::size_t scratch_size;
-  Buffer<T> gradient; // flat, the sum over the batch; empty where nobody wants it whole
+  Buffer<T> gradient; // flat, the sum over the batch; empty where no call needs it
   Buffer<T> pieces;   // per thread: the gradient of one unit
   std::size_t piece_size;
   Buffer<double> squares, norms; // per unit: sums of squared weights and gradients

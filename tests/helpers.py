@@ -335,11 +335,11 @@ def assert_evaluation_agrees(problem: Problem, walk: reference.Walk, where: str 
 
 
 @contextmanager
-def plan(threads: int, schedule: str = "rows") -> Iterator[None]:
+def plan(threads: int, split: str = "rows") -> Iterator[None]:
     """Exactly so many threads, sharing the rows or the columns, until the block ends."""
     before = culpa.get_num_threads()
     culpa.set_num_threads(threads)
-    _core.force_plan(threads, schedule)
+    _core.force_plan(threads, split)
     try:
         yield
     finally:

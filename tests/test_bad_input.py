@@ -1233,14 +1233,14 @@ CORE_SNIPPETS: dict[str, str] = {
     "x too narrow": "ready().predict(np.ones((5, 2)))",
     "x flat": "ready().train(job(examples(x=np.ones(5))))",
     "x a number": "ready().train(job(examples(x=np.array(5.0))))",
-    "x a list": "_core.Examples([[1.0]])",
-    "x None": "_core.Examples(None)",
+    "x a list": "_core.ExampleArrays([[1.0]])",
+    "x None": "_core.ExampleArrays(None)",
     "targets too few": "ready().train(job(examples(targets=np.ones((4, 2)))))",
     "targets too narrow": "ready().train(job(examples(targets=np.ones((5, 1)))))",
     "targets of objects": "ready().train(job(examples(targets=np.ones((5, 2), object))))",
-    "no targets": "ready().train(job(_core.Examples(np.ones((5, 3)))))",
-    "no targets to evaluate": "ready().evaluate(_core.Examples(np.ones((5, 3))))",
-    "no targets to blame": "ready().blame(_core.Examples(np.ones((5, 3))))",
+    "no targets": "ready().train(job(_core.ExampleArrays(np.ones((5, 3)))))",
+    "no targets to evaluate": "ready().evaluate(_core.ExampleArrays(np.ones((5, 3))))",
+    "no targets to blame": "ready().blame(_core.ExampleArrays(np.ones((5, 3))))",
     "attribute without a column": ("ready().attribute(np.ones((5, 2)))"),
     "attribute beyond the outputs": (
         "ready().attribute(np.ones((1, 3)), targets=np.array([2**40]))"
@@ -1269,7 +1269,7 @@ CORE_SNIPPETS: dict[str, str] = {
     "influence of other outputs": (
         "influence([ready(), ready(layers=((3, 1, 'identity', 0.0, 0.0),))])"
     ),
-    "influence without targets": "influence([ready()], test=_core.Examples(np.ones((5, 3))))",
+    "influence without targets": "influence([ready()], test=_core.ExampleArrays(np.ones((5, 3))))",
     "influence on a label too large": (
         "found(influence([ready('cross_entropy')], train=labels(0, 1), test=labels(0, 2)))"
     ),
@@ -1300,9 +1300,9 @@ CORE_SNIPPETS: dict[str, str] = {
         "found(ready('cross_entropy').train(job(labels(0, 1, 2**31 - 1, 0, 0))))"
     ),
     "a negative label": "found(ready('cross_entropy').train(job(labels(0, 1, -2**31, 0, 0))))",
-    "weights of float32": "ready().train(job(examples(weights=np.ones(5, np.float32))))",
-    "weights too few": "ready().train(job(examples(weights=np.ones(4))))",
-    "weights with gaps": "ready().train(job(examples(weights=np.ones(10)[::2])))",
+    "weights of float32": "ready().train(job(examples(sample_weights=np.ones(5, np.float32))))",
+    "weights too few": "ready().train(job(examples(sample_weights=np.ones(4))))",
+    "weights with gaps": "ready().train(job(examples(sample_weights=np.ones(10)[::2])))",
     "order out of range": "ready().train(job(examples(order=np.array([0, 1, 2, 3, 5]))))",
     "order negative": "ready().train(job(examples(order=np.array([0, 1, 2, 3, -1]))))",
     "order of int32": "ready().train(job(examples(order=np.arange(5, dtype=np.int32))))",
@@ -1353,9 +1353,9 @@ CORE_SNIPPETS: dict[str, str] = {
     "no such loss": "model('ms')",
     "no such optimizer": "_core.Optimizer('adma')",
     "optimizer None": "ready().set_optimizer(None)",
-    "no such distribution": "_core.draw('gauss', 2, 0, 0, 0)",
-    "too many random numbers": "_core.draw('uniform', 2**62, 0, 0, 0)",
-    "far too many random numbers": "_core.draw('normal', 2**64 - 1, 0, 0, 0)",
+    "no such distribution": "_core.draw_numbers('gauss', 2, 0, 0, 0)",
+    "too many random numbers": "_core.draw_numbers('uniform', 2**62, 0, 0, 0)",
+    "far too many random numbers": "_core.draw_numbers('normal', 2**64 - 1, 0, 0, 0)",
     "too long a permutation": "_core.permutation(2**62, 0, 0, 0)",
     "far too long a permutation": "_core.permutation(2**64 - 1, 0, 0, 0)",
     "side by side: too few jobs": "_core.train_side_by_side([ready()], [])",
@@ -1386,8 +1386,8 @@ CORE_SNIPPETS: dict[str, str] = {
     "finite: no rows?": "_core.find_not_finite(np.ones((0, 3)), 'float32')",
     "finite: no columns?": "_core.find_not_finite(np.ones((3, 0)), 'float64')",
     "a rate of NaN: train?": "ready().train(job(rates=(np.nan,)))",
-    "weights of NaN: train?": "ready().train(job(examples(weights=np.full(5, np.nan))))",
-    "weights below zero: train?": "ready().train(job(examples(weights=-np.ones(5))))",
+    "weights of NaN: train?": "ready().train(job(examples(sample_weights=np.full(5, np.nan))))",
+    "weights below zero: train?": "ready().train(job(examples(sample_weights=-np.ones(5))))",
     "no permutation?": "_core.permutation(0, 0, 0, 0)",
 }
 

@@ -171,7 +171,7 @@ def test_the_core_says_which_weights_are_of_which_step() -> None:
 DRAWS: dict[str, Callable[[], object]] = {
     "permutation": lambda: _core.permutation(3_000_000, 0, 0, 0),
     "poisson_batches": lambda: _core.poisson_batches(3_000_000, 0.5, 0, 0, 1),
-    "draw": lambda: _core.draw("normal", 2_000_000, 0, 0, 0),
+    "draw_numbers": lambda: _core.draw_numbers("normal", 2_000_000, 0, 0, 0),
 }
 
 

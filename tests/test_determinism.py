@@ -147,8 +147,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_same_weights_at_any_thread_count(case: Case) -> None:
     weights = []
-    for threads, schedule in PLANS:
-        with helpers.plan(threads, schedule):
+    for threads, split in PLANS:
+        with helpers.plan(threads, split):
             weights.append(helpers.parameter_bytes(case.trained()))
     weights.append(helpers.parameter_bytes(case.trained()))  # by the plan that culpa chooses
     assert len(set(weights)) == 1
@@ -159,10 +159,10 @@ def test_same_weights_at_any_thread_count(case: Case) -> None:
 def test_same_answers_at_any_thread_count(case: Case) -> None:
     model = case.model()
     want = case.answers(model)
-    for threads, schedule in PLANS:
-        with helpers.plan(threads, schedule):
+    for threads, split in PLANS:
+        with helpers.plan(threads, split):
             for name, got in case.answers(model).items():
-                np.testing.assert_array_equal(got, want[name], f"{name}, {threads} {schedule}")
+                np.testing.assert_array_equal(got, want[name], f"{name}, {threads} {split}")
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
@@ -331,8 +331,8 @@ def test_masks_are_those_of_philox(seed: int, step: int, hidden: bool, width: in
 
 
 @pytest.mark.parametrize("rows", [1, 45, 4096 + 333])
-@pytest.mark.parametrize(("threads", "schedule"), [(1, "rows"), (3, "rows"), (3, "columns")])
-def test_training_with_dropout_follows_the_oracle(rows: int, threads: int, schedule: str) -> None:
+@pytest.mark.parametrize(("threads", "split"), [(1, "rows"), (3, "rows"), (3, "columns")])
+def test_training_with_dropout_follows_the_oracle(rows: int, threads: int, split: str) -> None:
     """Forward and back, over several steps and fits, and over blocks of one batch."""
     rng = np.random.default_rng(rows)
     names = ["relu", "gelu", "identity", "identity"]
@@ -350,7 +350,7 @@ def test_training_with_dropout_follows_the_oracle(rows: int, threads: int, sched
         parameters, batches, 4, reference.Adam(0.01), names, "mse"
     )
     seen = []
-    with helpers.plan(threads, schedule):
+    with helpers.plan(threads, split):
         for _ in range(2):
             history = model.fit(
                 X,

@@ -64,7 +64,7 @@ class Job:
         }
         targets = {"labels": y.astype(np.int32)} if y.ndim == 1 else {"targets": y}
         self._core = _core.Job(
-            _core.Examples(X, weights=weights, order=order, **targets),
+            _core.ExampleArrays(X, sample_weights=weights, order=order, **targets),
             offsets=np.array(offsets, np.int64),
             learning_rates=np.broadcast_to(np.asarray(learning_rates, np.float64), steps).copy(),
             clip_norm=clip_norm,
@@ -319,7 +319,12 @@ def test_scikit_learn_conventions_follow_the_oracle(
     weight = np.random.default_rng(5).uniform(0.2, 2.0, len(X)) if weighted else None
     model._network.core.set_optimizer(
         _core.Optimizer(
-            rule, scikit_learn=True, decay_per_example=True, weight_decay=alpha, **options
+            rule,
+            epsilon_outside=True,
+            velocity=True,
+            decay_per_example=True,
+            weight_decay=alpha,
+            **options,
         )
     )
     order = np.tile(np.arange(37), 2)
@@ -374,7 +379,7 @@ def test_gradient_scale_is_a_loss_that_is_scaled(clip_norm: float) -> None:
     if not clip_norm:
         core = halves._network.core
         for a, b in ((0, 10), (10, 37)):
-            answer = core.blame(_core.Examples(X[a:b], targets=y[a:b]), gradient=True)
+            answer = core.blame(_core.ExampleArrays(X[a:b], targets=y[a:b]), gradient=True)
             core.apply(answer["gradient"], 0.1, answer["weight_sum"])
         for name, array in scaled.state_dict().items():
             helpers.assert_close(name, array, halves.state_dict()[name], 1e-12)
@@ -459,7 +464,7 @@ def test_gradient_and_apply_are_a_step_in_two_halves(
     Job(X, y, [0, 10, 20, 37], rates).run(whole)
     for rate, (a, b) in zip(rates, [(0, 10), (10, 20), (20, 37)], strict=True):
         core = halves._network.core
-        answer = core.blame(_core.Examples(X[a:b], targets=y[a:b]), gradient=True)
+        answer = core.blame(_core.ExampleArrays(X[a:b], targets=y[a:b]), gradient=True)
         core.apply(answer["gradient"], rate, answer["weight_sum"])
     assert helpers.parameter_bytes(whole) == helpers.parameter_bytes(halves)
     for one, other in zip(

@@ -34,7 +34,7 @@ def test_phases_are_parts_of_the_whole_and_change_no_bits(threads: int) -> None:
     timed, seconds = train(threads, phases)
     assert timed == plain
     named = dict(zip(_core.phase_names(), phases, strict=True))
-    always = ("gather", "forward", "loss", "backward", "weights", "optimizer")
+    always = ("gather", "forward", "loss", "backward", "gradient", "optimizer")
     assert all(named[name] > 0 for name in always)
     assert named["barrier"] >= 0
     assert sum(named.values()) <= seconds

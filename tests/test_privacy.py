@@ -36,7 +36,7 @@ def make(case: Any, dtype: str = "float64") -> Problem:
     return helpers.make_problem(widths, activations, BY_NAME[loss], rows, dtype, seed=3)
 
 
-def examples_of(problem: Problem) -> _core.Examples:
+def examples_of(problem: Problem) -> _core.ExampleArrays:
     return culpa.training.Examples(problem.model, problem.X, problem.y, None).for_core()
 
 
@@ -166,9 +166,9 @@ def test_same_weights_at_any_thread_count(sampling: str) -> None:
     X, y = labelled()
     privacy = culpa.Privacy(0.7, 0.5, 1e-5, seed=9, sampling=sampling)
     bits = []
-    for threads, schedule in [(1, "rows"), (2, "rows"), (3, "rows"), (2, "columns")]:
+    for threads, split in [(1, "rows"), (2, "rows"), (3, "rows"), (2, "columns")]:
         model = small()
-        with helpers.plan(threads, schedule):
+        with helpers.plan(threads, split):
             model.fit(X, y, epochs=3, batch_size=5, privacy=privacy, verbose=False)
         bits.append(helpers.parameter_bytes(model))
     assert len(set(bits)) == 1

@@ -488,9 +488,9 @@ def test_a_batch_of_several_blocks(weighted: bool) -> None:
 def test_same_bits_at_any_thread_count(rates: tuple[float, ...]) -> None:
     X, y = sparse.csr_array(draw(70, 900, 0.05)), labels(70)
     weights, answers = [], []
-    for threads, schedule in [*PLANS, (7, "rows")]:
+    for threads, split in [*PLANS, (7, "rows")]:
         model = model_for(900, "float32", (64, 200, 7), rates)
-        with helpers.plan(threads, schedule):
+        with helpers.plan(threads, split):
             model.fit(X, y, epochs=2, batch_size=13, verbose=False)
             blame = model.blame(X, y)
         weights.append(helpers.parameter_bytes(model))

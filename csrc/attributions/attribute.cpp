@@ -70,11 +70,11 @@ Baselines<T> take_baselines(const Network &network, const AttributeJob &job,
   RowBuffer &buffer = space.path.row_buffers[0];
   Baselines<T> taken{space.baselines, 1};
   if (job.method == Method::expected) {
-    draw(job, space, tile, count);
+    draw_pairs(job, space, tile, count);
     taken.count = tile * count;
     taken.stride_t = count;
     taken.stride_r = 1;
-    const Examples drawn{job.background, {}, space.drawn.data()};
+    const ExamplesView drawn{job.background, {}, space.drawn.data()};
     bad = gather(job.background, drawn, {0, taken.count}, 0, scale, taken.matrix, buffer);
     return taken;
   }
@@ -88,7 +88,7 @@ Baselines<T> take_baselines(const Network &network, const AttributeJob &job,
     taken.stride_r = 1;
   }
   taken.count = wanted.end - wanted.begin;
-  bad = gather(source, Examples{source, {}}, wanted, wanted.begin, scale, taken.matrix, buffer);
+  bad = gather(source, ExamplesView{source, {}}, wanted, wanted.begin, scale, taken.matrix, buffer);
   return taken;
 }
 
@@ -116,7 +116,7 @@ std::size_t walk_baselines(const Model<T> &model, const AttributeJob &job, Range
       forward_with_z(model, *space.end, {space.height, space.height + baselines.count});
       if (!set)
         note_baseline(from_row(space.end->hidden.back(), space.height), baselines, rows, out);
-      rescale(model.network, space, baselines, tile, count);
+      rescale_slopes(model.network, space, baselines, tile, count);
       backward_rest(model, space.path, tile * count, targets, count);
     } else {
       const Matrix<T> z = space.path.hidden[1];
@@ -153,7 +153,7 @@ AttributeResult attribute_block(const Model<T> &model, const AttributeJob &job, 
   const std::size_t count = rows.end - rows.begin;
   Workspace<T> &path = space.path;
   AttributeResult bad;
-  bad.x_row = gather(job.x, Examples{job.x, {}}, rows, rows.begin,
+  bad.x_row = gather(job.x, ExamplesView{job.x, {}}, rows, rows.begin,
                      static_cast<T>(model.network.input_scale), space.x, path.row_buffers[0]);
   if (bad.x_row != no_row)
     return bad;
@@ -209,7 +209,7 @@ std::vector<double> mean_outputs(const Model<T> &model, const Source &background
     some.data = static_cast<const std::byte *>(background.data) +
                 static_cast<std::ptrdiff_t>(begin) * background.row_stride;
     const PredictResult done =
-        predict(model, Examples{some, {}}, some.rows, out, threads, interrupt);
+        predict(model, ExamplesView{some, {}}, some.rows, out, threads, interrupt);
     stop = done.stopped;
     if (stop)
       break;
@@ -262,8 +262,8 @@ AttributeResult attribute(const Model<T> &model, const AttributeJob &job,
                                     const AttributeResult bad =
                                         attribute_block(model, job, mine, first_weights.data(),
                                                         portion, spaces[thread], out, crew);
-                                    report(bad_x, bad.x_row);
-                                    report(bad_baseline, bad.baseline_row);
+                                    report_row(bad_x, bad.x_row);
+                                    report_row(bad_baseline, bad.baseline_row);
                                   });
   const AttributeResult bad{bad_x.load(), bad_baseline.load()};
   const bool all = finished && bad.x_row == no_row && bad.baseline_row == no_row;

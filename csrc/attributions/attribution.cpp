@@ -136,9 +136,9 @@ void backward_rest(const Model<T> &model, Workspace<T> &space, std::size_t rows,
     const auto j = static_cast<std::size_t>(targets[r % count]);
     delta.data[j / panel * delta.stride + r * panel + j % panel] = T(1);
   }
-  const Examples none;
+  const ExamplesView none;
   backward(model.network, model.parameters, space, Block{none, {0, rows}, nullptr}, Crew{},
-           Schedule::rows);
+           Split::rows);
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \

@@ -106,7 +106,8 @@ void walk_paths(const Model<T> &model, const Points &points, AttributeSpace<T> &
 // expected.cpp: starts the streams of a block's rows, and draws the next baselines and points.
 template <class T> void start_draws(const AttributeJob &job, AttributeSpace<T> &space, Range rows);
 template <class T>
-void draw(const AttributeJob &job, AttributeSpace<T> &space, std::size_t tile, std::size_t count);
+void draw_pairs(const AttributeJob &job, AttributeSpace<T> &space, std::size_t tile,
+                std::size_t count);
 
 // smooth.cpp: sums the first layer's error signals over points around x, into sum.
 template <class T>
@@ -115,8 +116,8 @@ void walk_around(const Model<T> &model, const AttributeJob &job, AttributeSpace<
 
 // deeplift.cpp: the slopes of the rescale rule for each pair, from the ends of their paths.
 template <class T>
-void rescale(const Network &network, AttributeSpace<T> &space, const Baselines<T> &baselines,
-             std::size_t tile, std::size_t count);
+void rescale_slopes(const Network &network, AttributeSpace<T> &space, const Baselines<T> &baselines,
+                    std::size_t tile, std::size_t count);
 
 // lrp.cpp: the slopes of the epsilon rule, after forward_with_z.
 template <class T>

@@ -14,8 +14,8 @@ namespace culpa {
 using kernels::active;
 
 template <class T>
-void rescale(const Network &network, AttributeSpace<T> &space, const Baselines<T> &baselines,
-             std::size_t tile, std::size_t count) {
+void rescale_slopes(const Network &network, AttributeSpace<T> &space, const Baselines<T> &baselines,
+                    std::size_t tile, std::size_t count) {
   const auto panel = active<T>().panel;
   const T near = std::sqrt(std::numeric_limits<T>::epsilon());
   for (std::size_t l = 0; l < network.layers.size(); ++l) {
@@ -42,8 +42,8 @@ void rescale(const Network &network, AttributeSpace<T> &space, const Baselines<T
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \
-  template void rescale(const Network &, AttributeSpace<T> &, const Baselines<T> &, std::size_t,   \
-                        std::size_t);
+  template void rescale_slopes(const Network &, AttributeSpace<T> &, const Baselines<T> &,         \
+                               std::size_t, std::size_t);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

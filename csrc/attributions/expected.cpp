@@ -13,7 +13,8 @@ template <class T> void start_draws(const AttributeJob &job, AttributeSpace<T> &
 }
 
 template <class T>
-void draw(const AttributeJob &job, AttributeSpace<T> &space, std::size_t tile, std::size_t count) {
+void draw_pairs(const AttributeJob &job, AttributeSpace<T> &space, std::size_t tile,
+                std::size_t count) {
   for (std::size_t t = 0; t < tile; ++t)
     for (std::size_t r = 0; r < count; ++r) {
       Sequence &stream = space.streams[r];
@@ -24,7 +25,7 @@ void draw(const AttributeJob &job, AttributeSpace<T> &space, std::size_t tile, s
 
 #define CULPA_INSTANTIATE(T)                                                                       \
   template void start_draws(const AttributeJob &, AttributeSpace<T> &, Range);                     \
-  template void draw(const AttributeJob &, AttributeSpace<T> &, std::size_t, std::size_t);
+  template void draw_pairs(const AttributeJob &, AttributeSpace<T> &, std::size_t, std::size_t);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

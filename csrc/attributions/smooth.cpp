@@ -14,8 +14,8 @@ namespace {
 // Samples [first, first + steps) around each row of x, into hidden[0]. Number
 // sample * inputs + input of the row's stream is the noise, whatever is drawn together.
 template <class T>
-void scatter(const AttributeJob &job, AttributeSpace<T> &space, Range rows, std::size_t first,
-             std::size_t steps) {
+void scatter_samples(const AttributeJob &job, AttributeSpace<T> &space, Range rows,
+                     std::size_t first, std::size_t steps) {
   const auto &k = active<T>();
   const Matrix<T> x = space.x, to = space.path.hidden[0];
   const std::size_t inputs = x.columns, count = rows.end - rows.begin;
@@ -55,7 +55,7 @@ void walk_around(const Model<T> &model, const AttributeJob &job, AttributeSpace<
     std::fill_n(space.sum.data + p * space.sum.stride, n, T(0));
   for (std::size_t s = 0; s < job.samples && crew.going(); s += together) {
     const std::size_t steps = std::min(together, job.samples - s);
-    scatter(job, space, rows, s, steps);
+    scatter_samples(job, space, rows, s, steps);
     first_product(model, space.path.hidden[0], space.path.hidden[1], steps * count);
     forward_rest(model, space.path, steps * count);
     backward_rest(model, space.path, steps * count, targets, count);

@@ -81,7 +81,7 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
           "blame",
           [](M &model, const ExampleArrays &arrays, bool nodes, bool inputs, bool gradient_norms,
              bool gradient) {
-            const Examples examples = arrays.view(model);
+            const ExamplesView examples = arrays.view(model);
             const std::size_t rows = examples.x.rows;
             py::typing::Dict<py::str, py::object> answer;
             BlameOut<T> out;
@@ -112,7 +112,7 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
               out.gradient = array.mutable_data();
               answer["gradient"] = array;
             }
-            const LossSums sums = compute([&] {
+            const LossSums sums = compute_answer([&] {
               const Reading reading(model.guard, false);
               return blame(model, examples, rows, out, num_threads(), on_signals);
             });
@@ -165,7 +165,7 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
               answer["highest_scores"] = highest_scores;
               answer["lowest_scores"] = lowest_scores;
             }
-            const InfluenceResult result = compute([&] {
+            const InfluenceResult result = compute_answer([&] {
               const WithoutGil release;
               std::vector<Guard *> guards;
               guards.reserve(models.size());
@@ -184,7 +184,7 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
       .def(
           "predict",
           [](M &model, const Inputs &x, bool classes) -> py::typing::Tuple<py::array, py::int_> {
-            const Examples examples{source(x, "x", model.network.inputs()), {}};
+            const ExamplesView examples{source(x, "x", model.network.inputs()), {}};
             const std::size_t rows = examples.x.rows;
             PredictOut<T> out;
             py::array answer;
@@ -197,7 +197,7 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
               out.logits = array.mutable_data();
               answer = std::move(array);
             }
-            const PredictResult result = compute([&] {
+            const PredictResult result = compute_answer([&] {
               const Reading reading(model.guard, rows * model.network.parameters < brief_work);
               return predict(model, examples, rows, out, num_threads(), on_signals);
             });
@@ -209,14 +209,14 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
           "evaluate",
           [](M &model, const ExampleArrays &arrays)
               -> py::typing::Tuple<py::array_t<double>, py::array_t<double>, py::int_> {
-            const Examples examples = arrays.view(model);
+            const ExamplesView examples = arrays.view(model);
             const std::size_t rows = examples.x.rows;
             py::array_t<double> losses(static_cast<py::ssize_t>(rows));
             py::array_t<double> scores(static_cast<py::ssize_t>(rows));
             PredictOut<T> out;
             out.losses = losses.mutable_data();
             out.scores = scores.mutable_data();
-            const PredictResult result = compute([&] {
+            const PredictResult result = compute_answer([&] {
               const Reading reading(model.guard, false);
               return predict(model, examples, rows, out, num_threads(), on_signals);
             });
@@ -257,7 +257,7 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
               out.nodes.push_back(layer.mutable_data());
               of_layers.append(layer);
             }
-            const AttributeResult result = compute([&] {
+            const AttributeResult result = compute_answer([&] {
               const Reading reading(model.guard, false);
               return attribute(model, job, out, num_threads(), on_signals);
             });

@@ -44,9 +44,9 @@ inline constexpr Interrupt on_signals{signals_pending, nullptr};
 
 // What a call that only reads computes, without the GIL; once more in such a child. A handler that
 // raises makes the call raise.
-template <class F> auto compute(F &&f) {
+template <class F> auto compute_answer(F &&f) {
   if constexpr (std::is_void_v<std::invoke_result_t<F>>)
-    compute([&] { return f(), true; });
+    compute_answer([&] { return f(), true; });
   else
     for (;;) {
       const std::uint32_t forks = fork_count();
@@ -61,10 +61,10 @@ template <class F> auto compute(F &&f) {
 // What examples a call works on. Keeps the arrays alive and their views together.
 struct ExampleArrays {
   Inputs x;
-  std::optional<py::array> labels, targets, weights, order, score_scale, exact;
+  std::optional<py::array> labels, targets, sample_weights, order, score_scale, exact;
 
-  template <class T> Examples view(const Model<T> &model, bool wants_targets = true) const {
-    Examples examples;
+  template <class T> ExamplesView view(const Model<T> &model, bool wants_targets = true) const {
+    ExamplesView examples;
     examples.x = source(x, "x", model.network.inputs());
     const std::size_t rows = examples.x.rows;
     if (labels)
@@ -77,8 +77,8 @@ struct ExampleArrays {
       throw py::value_error("expected labels or targets");
     if (wants_targets && (model.network.loss != Loss::cross_entropy) && labels)
       throw py::value_error("labels: expected targets for this loss");
-    if (weights)
-      examples.weights = vector<double>(*weights, "weights", rows);
+    if (sample_weights)
+      examples.sample_weights = vector<double>(*sample_weights, "sample_weights", rows);
     if (score_scale)
       examples.score_scale = vector<double>(*score_scale, "score_scale", model.network.outputs());
     if (exact)
@@ -88,14 +88,14 @@ struct ExampleArrays {
 };
 
 inline constexpr std::array<const char *, phases> phase_names = {
-    "rest", "gather", "forward", "loss", "backward", "weights", "optimizer", "barrier"};
+    "rest", "gather", "forward", "loss", "backward", "gradient", "optimizer", "barrier"};
 
 struct JobArrays {
   ExampleArrays examples;
   py::array offsets, learning_rates;
   double clip_norm, seconds;
   std::optional<py::array> losses, weight_sums, scores, norms, squares, phases;
-  Private privacy;
+  PrivateStep privacy;
   std::optional<py::array> example_losses, example_scores;
 
   template <class T> TrainJob view(const Model<T> &model) const {
@@ -116,8 +116,9 @@ struct JobArrays {
         if (job.examples.order[i] < 0 || static_cast<std::size_t>(job.examples.order[i]) >= rows)
           throw py::value_error("order: expected rows of x, got one out of range");
     }
-    if (privacy.clip > 0 && (clip_norm > 0 || examples.weights))
-      throw py::value_error("example_clip: expected neither clip_norm nor weights beside it");
+    if (privacy.clip > 0 && (clip_norm > 0 || examples.sample_weights))
+      throw py::value_error(
+          "example_clip: expected neither clip_norm nor sample_weights beside it");
     if (privacy.clip > 0 ? !(privacy.divisor > 0) || !(privacy.noise >= 0)
                          : privacy.noise != 0 || privacy.divisor != 0)
       throw py::value_error("example_clip: expected a divisor above 0 and a noise of at least 0 "
@@ -126,7 +127,7 @@ struct JobArrays {
     job.clip_norm = clip_norm;
     job.seconds = seconds;
     job.losses = writable<double>(losses, "losses", job.steps);
-    job.weights = writable<double>(weight_sums, "weight_sums", job.steps);
+    job.weight_sums = writable<double>(weight_sums, "weight_sums", job.steps);
     job.scores = writable<double>(scores, "scores", job.steps);
     job.norms = writable<double>(norms, "norms", job.steps);
     job.squares = writable<double>(squares, "squares", job.steps);

@@ -17,7 +17,7 @@ void bind_descriptions(py::module_ &m) {
       optimizer,
       +[](const std::string &rule, double beta_1, double beta_2, double epsilon, double momentum,
           double weight_decay, bool nesterov, bool decoupled, bool decay_per_example,
-          bool scikit_learn, double gradient_scale) {
+          bool epsilon_outside, bool velocity, double gradient_scale) {
         return std::make_unique<Optimizer>(
             Optimizer{.rule = named<Rule>(rule_names, rule, "optimizer"),
                       .beta_1 = beta_1,
@@ -28,12 +28,14 @@ void bind_descriptions(py::module_ &m) {
                       .nesterov = nesterov,
                       .decoupled = decoupled,
                       .decay_per_example = decay_per_example,
-                      .scikit_learn = scikit_learn,
+                      .epsilon_outside = epsilon_outside,
+                      .velocity = velocity,
                       .gradient_scale = gradient_scale});
       },
       "rule"_a, py::kw_only(), "beta_1"_a = 0.9, "beta_2"_a = 0.999, "epsilon"_a = 1e-8,
       "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false, "decoupled"_a = false,
-      "decay_per_example"_a = false, "scikit_learn"_a = false, "gradient_scale"_a = 1.0);
+      "decay_per_example"_a = false, "epsilon_outside"_a = false, "velocity"_a = false,
+      "gradient_scale"_a = 1.0);
   optimizer.def_readwrite("gradient_scale", &Optimizer::gradient_scale,
                           "What the gradient counts times, weight decay excluded.");
 
@@ -50,17 +52,17 @@ void bind_descriptions(py::module_ &m) {
                              "Whether the columns of each row rise, as the core wants them to.");
 
   using Maybe = std::optional<py::array>;
-  py::class_<ExampleArrays> examples(m, "Examples", "Arrays of examples, one row each.");
+  py::class_<ExampleArrays> examples(m, "ExampleArrays", "Arrays of examples, one row each.");
   bind_constructor(
       examples,
-      +[](Inputs x, Maybe labels, Maybe targets, Maybe weights, Maybe order, Maybe score_scale,
-          Maybe exact) {
-        return std::make_unique<ExampleArrays>(
-            ExampleArrays{std::move(x), std::move(labels), std::move(targets), std::move(weights),
-                          std::move(order), std::move(score_scale), std::move(exact)});
+      +[](Inputs x, Maybe labels, Maybe targets, Maybe sample_weights, Maybe order,
+          Maybe score_scale, Maybe exact) {
+        return std::make_unique<ExampleArrays>(ExampleArrays{
+            std::move(x), std::move(labels), std::move(targets), std::move(sample_weights),
+            std::move(order), std::move(score_scale), std::move(exact)});
       },
       "x"_a, py::kw_only(), "labels"_a = py::none(), "targets"_a = py::none(),
-      "weights"_a = py::none(), "order"_a = py::none(), "score_scale"_a = py::none(),
+      "sample_weights"_a = py::none(), "order"_a = py::none(), "score_scale"_a = py::none(),
       "exact"_a = py::none());
 
   py::class_<JobArrays> job(m, "Job",

@@ -49,9 +49,9 @@ std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const
   return std::make_unique<Model<T>>(std::move(network), seed, member);
 }
 
-using Given = py::typing::Tuple<py::int_, py::str, py::int_>;
+using ResultTuple = py::typing::Tuple<py::int_, py::str, py::int_>;
 
-Given give(TrainResult result) {
+ResultTuple to_tuple(TrainResult result) {
   if (PyErr_Occurred()) // a signal handler raised
     throw py::error_already_set();
   if (result.stop == Stop::interrupted) // in a child that a handler forked off: it goes on
@@ -272,7 +272,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
               const Hold hold(model.guard, Access::write, on_signals);
               result = train(model, job, num_threads(), on_signals);
             }
-            return give(result);
+            return to_tuple(result);
           },
           "job"_a, "Trains a chunk; gives (steps done, why it stopped, row that is not finite).")
       .def(
@@ -311,9 +311,9 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           const auto holds = hold_all(guards, Access::write, on_signals);
           train_side_by_side(models, jobs, results, num_threads(), on_signals);
         }
-        py::typing::List<Given> answer;
+        py::typing::List<ResultTuple> answer;
         for (const TrainResult &result : results)
-          answer.append(give(result));
+          answer.append(to_tuple(result));
         return answer;
       },
       "models"_a, "jobs"_a, "A chunk of several models: the same number of steps of each.");

@@ -80,10 +80,10 @@ PYBIND11_MODULE(_core_in_the_main_interpreter, m, pybind11::mod_gil_not_used()) 
         "For tests: as if a meeting had been measured at that; 0: not measured yet.");
   m.def(
       "force_plan",
-      [](std::size_t threads, const std::string &schedule) {
-        force_plan(threads, schedule == "columns" ? 1 : 0);
+      [](std::size_t threads, const std::string &split) {
+        force_plan(threads, split == "columns" ? 1 : 0);
       },
-      "threads"_a, "schedule"_a = "rows",
+      "threads"_a, "split"_a = "rows",
       "For tests: exactly so many threads, by rows or columns; 0 threads: choose again.");
 }
 

@@ -27,7 +27,7 @@ template <class F> void draw_each(std::size_t n, F f) {
 
 void bind_random(py::module_ &m) {
   m.def(
-      "draw",
+      "draw_numbers",
       [](const std::string &kind, std::size_t n, std::uint64_t seed, std::size_t layer,
          std::size_t member) {
         const bool normal = kind == "normal";
@@ -35,7 +35,7 @@ void bind_random(py::module_ &m) {
           throw py::value_error(R"(kind: expected "uniform" or "normal")");
         py::array_t<double> array(static_cast<py::ssize_t>(n));
         double *to = array.mutable_data();
-        compute([&] {
+        compute_answer([&] {
           Sequence sequence(seed, Purpose::initial_weights, layer, member);
           draw_each(
               n, [&](std::size_t i) { to[i] = normal ? sequence.normal() : sequence.uniform(); });
@@ -49,7 +49,7 @@ void bind_random(py::module_ &m) {
       [](std::size_t n, std::uint64_t seed, std::size_t member, std::uint64_t epoch) {
         py::array_t<std::int64_t> array(static_cast<py::ssize_t>(n));
         std::int64_t *to = array.mutable_data();
-        compute([&] {
+        compute_answer([&] {
           for (std::size_t i = 0; i < n; ++i)
             to[i] = static_cast<std::int64_t>(i);
           Sequence sequence(seed, Purpose::shuffle, 0, member, epoch);
@@ -85,7 +85,7 @@ void bind_random(py::module_ &m) {
           }
           offsets.push_back(static_cast<std::int64_t>(order.size()));
         };
-        compute([&] {
+        compute_answer([&] {
           order.clear();
           offsets.assign(1, 0);
           const WithoutGil release;

@@ -28,7 +28,7 @@ const Table *const *available() {
   return found;
 }
 
-static const Table &choose() {
+static const Table &choose_table() {
   const Table *const *tables = available();
   const char *forced = std::getenv("CULPA_FORCE_ISA");
   if (!forced || !*forced)
@@ -45,7 +45,7 @@ static const Table &choose() {
 }
 
 const Table &table() {
-  static const Table &chosen = choose();
+  static const Table &chosen = choose_table();
   return chosen;
 }
 

@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Claim', 'Claimed', 'Examples', 'Job', 'Lent', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'arrays_of', 'barrier_seconds', 'claim', 'cosine_of_turns', 'draw', 'exponential', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'lend', 'measure_peak', 'natural_log', 'natural_log_1p', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'power', 'set_barrier_seconds', 'set_num_threads', 'set_own_threads', 'train_side_by_side']
+__all__: list[str] = ['Claim', 'Claimed', 'ExampleArrays', 'Job', 'Lent', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'arrays_of', 'barrier_seconds', 'claim', 'cosine_of_turns', 'draw_numbers', 'exponential', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'lend', 'measure_peak', 'natural_log', 'natural_log_1p', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'power', 'set_barrier_seconds', 'set_num_threads', 'set_own_threads', 'train_side_by_side']
 class Claim:
     """
     Whether a model is being trained or loaded, and by which thread.
@@ -33,7 +33,7 @@ class Optimizer:
     """
     What an optimizer is, without its moments.
     """
-    def __init__(self, rule: str, *, beta_1: typing.SupportsFloat | typing.SupportsIndex = 0.9, beta_2: typing.SupportsFloat | typing.SupportsIndex = 0.999, epsilon: typing.SupportsFloat | typing.SupportsIndex = 1e-08, momentum: typing.SupportsFloat | typing.SupportsIndex = 0.0, weight_decay: typing.SupportsFloat | typing.SupportsIndex = 0.0, nesterov: bool = False, decoupled: bool = False, decay_per_example: bool = False, scikit_learn: bool = False, gradient_scale: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
+    def __init__(self, rule: str, *, beta_1: typing.SupportsFloat | typing.SupportsIndex = 0.9, beta_2: typing.SupportsFloat | typing.SupportsIndex = 0.999, epsilon: typing.SupportsFloat | typing.SupportsIndex = 1e-08, momentum: typing.SupportsFloat | typing.SupportsIndex = 0.0, weight_decay: typing.SupportsFloat | typing.SupportsIndex = 0.0, nesterov: bool = False, decoupled: bool = False, decay_per_example: bool = False, epsilon_outside: bool = False, velocity: bool = False, gradient_scale: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
         ...
     @property
     def gradient_scale(self) -> float:
@@ -54,24 +54,24 @@ class SparseRows:
         """
         Whether the columns of each row rise, as the core wants them to.
         """
-class Examples:
+class ExampleArrays:
     """
     Arrays of examples, one row each.
     """
-    def __init__(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | SparseRows, *, labels: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, order: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, score_scale: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, exact: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
+    def __init__(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | SparseRows, *, labels: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, sample_weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, order: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, score_scale: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, exact: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
         ...
 class Job:
     """
     A chunk of training: batches of examples, and where to report.
     """
-    def __init__(self, examples: Examples, *, offsets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rates: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], clip_norm: typing.SupportsFloat | typing.SupportsIndex = 0.0, seconds: typing.SupportsFloat | typing.SupportsIndex = 0.0, losses: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weight_sums: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, scores: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, norms: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, squares: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, phases: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, example_clip: typing.SupportsFloat | typing.SupportsIndex = 0.0, noise: typing.SupportsFloat | typing.SupportsIndex = 0.0, divisor: typing.SupportsFloat | typing.SupportsIndex = 0.0, noise_seed: typing.SupportsInt | typing.SupportsIndex = 0, example_losses: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, example_scores: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
+    def __init__(self, examples: ExampleArrays, *, offsets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rates: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], clip_norm: typing.SupportsFloat | typing.SupportsIndex = 0.0, seconds: typing.SupportsFloat | typing.SupportsIndex = 0.0, losses: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weight_sums: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, scores: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, norms: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, squares: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, phases: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, example_clip: typing.SupportsFloat | typing.SupportsIndex = 0.0, noise: typing.SupportsFloat | typing.SupportsIndex = 0.0, divisor: typing.SupportsFloat | typing.SupportsIndex = 0.0, noise_seed: typing.SupportsInt | typing.SupportsIndex = 0, example_losses: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, example_scores: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None) -> None:
         ...
 class Model32:
     """
     A network with its weights and its optimizer's memory.
     """
     @staticmethod
-    def influence(models: collections.abc.Sequence[Model32], *, factors: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], train: Examples, test: Examples, top: typing.SupportsInt | typing.SupportsIndex = 0) -> dict[str, typing.Any]:
+    def influence(models: collections.abc.Sequence[Model32], *, factors: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], train: ExampleArrays, test: ExampleArrays, top: typing.SupportsInt | typing.SupportsIndex = 0) -> dict[str, typing.Any]:
         """
         Sums over models of factor * dot products of the examples' gradients (tests, trains), or the top highest and lowest of each test.
         """
@@ -93,7 +93,7 @@ class Model32:
         """
         A layer's biases (outputs), a read-only view.
         """
-    def blame(self, examples: Examples, *, nodes: bool = False, inputs: bool = False, gradient_norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
+    def blame(self, examples: ExampleArrays, *, nodes: bool = False, inputs: bool = False, gradient_norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
         """
         The walk of a step without the update, and what is asked of it.
         """
@@ -101,7 +101,7 @@ class Model32:
         """
         A copy of the flat parameter vector, all of one step.
         """
-    def evaluate(self, examples: Examples) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
+    def evaluate(self, examples: ExampleArrays) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
         """
         Each row's loss and score; and a row that is not finite, or -1.
         """
@@ -162,7 +162,7 @@ class Model64:
     A network with its weights and its optimizer's memory.
     """
     @staticmethod
-    def influence(models: collections.abc.Sequence[Model64], *, factors: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], train: Examples, test: Examples, top: typing.SupportsInt | typing.SupportsIndex = 0) -> dict[str, typing.Any]:
+    def influence(models: collections.abc.Sequence[Model64], *, factors: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], train: ExampleArrays, test: ExampleArrays, top: typing.SupportsInt | typing.SupportsIndex = 0) -> dict[str, typing.Any]:
         """
         Sums over models of factor * dot products of the examples' gradients (tests, trains), or the top highest and lowest of each test.
         """
@@ -184,7 +184,7 @@ class Model64:
         """
         A layer's biases (outputs), a read-only view.
         """
-    def blame(self, examples: Examples, *, nodes: bool = False, inputs: bool = False, gradient_norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
+    def blame(self, examples: ExampleArrays, *, nodes: bool = False, inputs: bool = False, gradient_norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
         """
         The walk of a step without the update, and what is asked of it.
         """
@@ -192,7 +192,7 @@ class Model64:
         """
         A copy of the flat parameter vector, all of one step.
         """
-    def evaluate(self, examples: Examples) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
+    def evaluate(self, examples: ExampleArrays) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
         """
         Each row's loss and score; and a row that is not finite, or -1.
         """
@@ -264,7 +264,7 @@ def cosine_of_turns(turns: typing.Annotated[numpy.typing.ArrayLike, numpy.float6
     """
     cos(2 pi turns), the same bits on every platform.
     """
-def draw(kind: str, n: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, layer: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
+def draw_numbers(kind: str, n: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, layer: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
     """
     Random numbers for initial weights: uniform in [0, 1) or standard normal.
     """
@@ -276,7 +276,7 @@ def find_not_finite(x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], dtype
     """
     The first row with a value that is not finite in that dtype, times scale, or -1.
     """
-def force_plan(threads: typing.SupportsInt | typing.SupportsIndex, schedule: str = 'rows') -> None:
+def force_plan(threads: typing.SupportsInt | typing.SupportsIndex, split: str = 'rows') -> None:
     """
     For tests: exactly so many threads, by rows or columns; 0 threads: choose again.
     """

@@ -89,11 +89,11 @@ class Examples:
         self,
         order: NDArray[np.int64] | None = None,
         score_scale: NDArray[np.float64] | None = None,
-    ) -> _core.Examples:
+    ) -> _core.ExampleArrays:
         """Return the core's view of them, in an order; with a score scale, r2 can be read off."""
-        return _core.Examples(
+        return _core.ExampleArrays(
             data.for_core(self.x),
-            weights=self.weights,
+            sample_weights=self.weights,
             order=order,
             score_scale=score_scale,
             exact=self.exact,
@@ -139,7 +139,7 @@ class Examples:
         return weighted_scores / weight_sum
 
     def evaluate(
-        self, core: _core.Model32 | _core.Model64, prepared: _core.Examples | None = None
+        self, core: _core.Model32 | _core.Model64, prepared: _core.ExampleArrays | None = None
     ) -> dict[str, float]:
         """Return loss and metric of the model as it is; prepared: of `for_core`, with the scale."""
         prepared = prepared or self.for_core(score_scale=self.score_scale())

@@ -134,7 +134,7 @@ class Dense:
         if scale == 0.0:
             return np.zeros((inputs, self.units))
         deviation = math.sqrt(scale / (inputs + self.units if both_fans else inputs))
-        drawn = _core.draw(distribution, n, seed, layer, 0)
+        drawn = _core.draw_numbers(distribution, n, seed, layer, 0)
         if distribution == "uniform":  # [0, 1) to a variance of 1
             drawn = (2.0 * drawn - 1.0) * math.sqrt(3.0)
         return (deviation * drawn).reshape(inputs, self.units)

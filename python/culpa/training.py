@@ -159,7 +159,7 @@ class Training:
                 "divisor": float(self.batch_size),
                 "noise_seed": privacy._seed(),
             }
-        self._validation_core: _core.Examples | None = None
+        self._validation_core: _core.ExampleArrays | None = None
         if held is not None:  # prepared once, evaluated each epoch
             self._validation_core = held.for_core(score_scale=scales["val_r2"])
 

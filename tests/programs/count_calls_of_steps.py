@@ -40,7 +40,7 @@ workload = WORKLOADS["tiny"]
 problem = Problem(workload)
 core = make_model(workload.shape)._network.core
 core.set_optimizer(culpa.Adam().for_core())
-examples = _core.Examples(
+examples = _core.ExampleArrays(
     problem.X,
     labels=problem.y.astype(np.int32),
     order=np.resize(problem.order, max(COUNTS) * workload.batch),

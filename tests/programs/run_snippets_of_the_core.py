@@ -35,7 +35,7 @@ def ready(*args, **options):
 def examples(rows=5, x=None, **options):
     if "labels" not in options:
         options.setdefault("targets", np.ones((rows, 2)))
-    return _core.Examples(np.ones((rows, 3)) if x is None else x, **options)
+    return _core.ExampleArrays(np.ones((rows, 3)) if x is None else x, **options)
 
 
 def job(given=None, offsets=(0, 5), rates=(0.1,), **options):

@@ -21,7 +21,9 @@ def chance_loss(loss: Loss, examples: Examples, outputs: int) -> float:
     """Return the mean loss of the best constant outputs, by the core's own loss."""
     n = len(examples.x)
     core = _constant_model(loss, best_constant(loss, examples, outputs))._network.core
-    losses, _, _ = core.evaluate(_core.Examples(np.zeros((n, 1)), **examples.targets.for_core()))
+    losses, _, _ = core.evaluate(
+        _core.ExampleArrays(np.zeros((n, 1)), **examples.targets.for_core())
+    )
     return float(losses.mean())
 
 

@@ -176,7 +176,7 @@ def _walk(probes: list[Sequential], nodes: list[_Nodes], h: Array) -> int | None
         # Targets far below any output: mae's derivative is 1 / units, and the error signals are
         # the slopes over the units, as the core itself computes them.
         far_below = np.full((len(h), units), -np.finfo(probe.dtype).max / 4, probe.dtype)
-        answer = core.blame(_core.Examples(h, targets=far_below), nodes=True)
+        answer = core.blame(_core.ExampleArrays(h, targets=far_below), nodes=True)
         h, _ = core.predict(h)
         if not np.isfinite(h).all():
             return i

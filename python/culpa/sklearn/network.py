@@ -210,11 +210,11 @@ class EstimatorNetwork(Network):
         sample_weight: Array | None,
         order: NDArray[np.int64] | None = None,
         exact: NDArray[np.float64] | None = None,
-    ) -> _core.Examples:
+    ) -> _core.ExampleArrays:
         """Return examples as the core takes them; rows: of :func:`as_rows`."""
         weights = None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64)
-        return _core.Examples(
-            data.for_core(rows), weights=weights, order=order, exact=exact, **targets
+        return _core.ExampleArrays(
+            data.for_core(rows), sample_weights=weights, order=order, exact=exact, **targets
         )
 
     def gradient(

@@ -55,7 +55,8 @@ class Pace:
         return _core.Optimizer(
             weight_decay=alpha,
             decay_per_example=True,
-            scikit_learn=True,
+            epsilon_outside=True,
+            velocity=True,
             gradient_scale=gradient_scale,
             **self.optimizer,
         )

@@ -39,7 +39,7 @@ class CulpaSide:
         self.offsets = np.arange(batches + 1) * self.workload.batch
         self.rates = np.full(batches, LEARNING_RATE)
         self.sums = np.zeros((3, batches))  # of losses, weights and scores, as fit keeps them
-        self.examples = _core.Examples(
+        self.examples = _core.ExampleArrays(
             problem.X, labels=problem.y.astype(np.int32), order=problem.order
         )
         self.reset()
