@@ -198,7 +198,7 @@ def check_losses(workload: str, before: Run, after: Run) -> bool:
 
 def print_times(builds: Sequence[Build], given: argparse.Namespace) -> list[str]:
     """Time all workloads and print them; return what is slower."""
-    print(f"{'us/step':8}{'before':>12}{'after':>12}{'ratio':>8}  {'quartiles':13}{'CPU time':>9}")
+    print(f"{'us/step':8}{'before':>14}{'after':>14}{'ratio':>8}  {'quartiles':13}{'CPU time':>9}")
     slower = []
     for name in dict.fromkeys(given.workload or WORKLOADS):
         before, after = take_turns(builds, name, given.runs, given.seconds, given.threads)
@@ -208,7 +208,7 @@ def print_times(builds: Sequence[Build], given: argparse.Namespace) -> list[str]
         share = cpu_use.share([run.use for run in (*before, *after)])
         slower += [name] if is_slower else []
         print(
-            f"{name:8}{np.median(seconds[0]) * 1e6:>12,.2f}{np.median(seconds[1]) * 1e6:>12,.2f}"
+            f"{name:8}{np.median(seconds[0]) * 1e6:>14,.2f}{np.median(seconds[1]) * 1e6:>14,.2f}"
             f"{ratio:>8.3f}  {f'{low:.3f}-{high:.3f}':13}"
             f"{'' if share is None else f'{share:.0%}':>9}"
             f"{'' if same else '  other bits'}{'  slower' if is_slower else ''}",
