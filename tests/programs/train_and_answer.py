@@ -55,6 +55,6 @@ for dtype in ("float32", "float64"):
         "weights": [array.tolist() for array in model.state_dict().values()],
         "logits": model.predict_logits(X).tolist(),
         "inputs": blame.inputs.tolist(),
-        "examples": blame.examples.tolist(),
+        "gradient_norms": blame.gradient_norms.tolist(),
     }
 print(json.dumps(answers))
