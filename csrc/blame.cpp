@@ -83,7 +83,7 @@ LossSums blame(const Model<T> &model, const ExamplesView &examples, std::size_t 
                     out.nodes[l] + (begin + mine.begin) * space.delta[l].columns);
       if (out.inputs)
         unpack_rows(input_delta, mine, static_cast<T>(network.input_scale),
-               out.inputs + (begin + mine.begin) * network.inputs());
+                    out.inputs + (begin + mine.begin) * network.inputs());
       if (out.gradient_norms)
         square_norms(network, space, mine);
       for (std::size_t r = mine.begin; r < mine.end; ++r) {
