@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import culpa
-from culpa import aliases
+from culpa import _aliases as aliases
 from culpa.attribution import METHODS, RULES
 from culpa.blame import QUANTITIES
 from culpa.layers import ACTIVATIONS, INITIALIZERS

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import culpa
-from culpa import terminal
+from culpa import _terminal as terminal
 
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
 X = np.random.default_rng(0).normal(size=(60, 3))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import culpa
-from culpa.renamed import NAMES
+from culpa._renamed import NAMES
 
 X, Y = np.ones((4, 3)), [0, 1, 0, 1]
 MODEL = culpa.Sequential([culpa.Dense(2)], loss="cross_entropy", input_size=3, seed=0)

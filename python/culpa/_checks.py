@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from culpa import aliases
+from culpa import _aliases as aliases
 
 __all__ = [
     "choice",

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from culpa import _checks, renamed
+from culpa import _checks
+from culpa import _renamed as renamed
 
 if TYPE_CHECKING:
     from culpa.accounting import Account

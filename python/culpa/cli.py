@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from culpa import terminal
+from culpa import _terminal as terminal
 
 app = typer.Typer(
     help="Culpa trains dense neural networks on the CPU and can say who is to blame for a mistake.",

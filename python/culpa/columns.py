@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa.terminal import printable
+from culpa._terminal import printable
 
 __all__ = [
     "check",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from culpa import _core
-from culpa.terminal import say
+from culpa._terminal import say
 
 __all__ = ["config", "show_config"]
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 import culpa
-from culpa.terminal import stdout
+from culpa._terminal import stdout
 
 Array = NDArray[Any]
 

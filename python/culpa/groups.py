@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import renamed
+from culpa import _renamed as renamed
 from culpa.labels import one_each, sorted_labels
 
 __all__ = ["Groups", "Quantities", "group_blame"]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from culpa.terminal import say, stdout
+from culpa._terminal import say, stdout
 
 if TYPE_CHECKING:
     from culpa.training import Training

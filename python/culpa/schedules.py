@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, aliases, data, renamed
+from culpa import _aliases as aliases
+from culpa import _checks, _core, data
+from culpa import _renamed as renamed
 
 __all__ = [
     "SCHEDULES",

@@ -10,8 +10,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from culpa import _checks, data
+from culpa._terminal import printable
 from culpa.architecture import Architecture
-from culpa.terminal import printable
 from culpa.writing import replacing
 
 __all__ = ["read", "write"]

@@ -9,9 +9,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from culpa._terminal import Output, stdout
 from culpa.bench import cpu_use
 from culpa.bench.measure import CHECKED_STEPS, Result, Row
-from culpa.terminal import Output, stdout
 
 LEAST_WIDTH = 80  # of what is printed, even where a pipe or a narrow terminal suggests less
 COLUMNS = (("", 14), ("us/step", 9), ("GFLOP/s", 8), ("% of peak", 9), ("ratio", 6))

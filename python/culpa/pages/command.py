@@ -7,9 +7,9 @@ from pathlib import Path
 
 import culpa
 from culpa import columns, writing
+from culpa._terminal import printable, say
 from culpa.pages import readers
 from culpa.pages.page import Story, render_page, tell_example
-from culpa.terminal import printable, say
 
 __all__ = ["Options", "run", "summary"]
 

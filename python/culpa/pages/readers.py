@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks, datasets
+from culpa._terminal import printable
 from culpa.labels import refuse_missing
 from culpa.losses import Loss
 from culpa.pages.arrays import read_arrays
-from culpa.terminal import printable
 
 __all__ = ["Table", "read_table"]
 

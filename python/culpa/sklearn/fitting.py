@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from culpa import _core, data, rounding
+from culpa._terminal import say
 from culpa.callbacks import History, as_callbacks
 from culpa.forgetting import Forgetting
 from culpa.health.healthcheck import HealthCheck
@@ -26,7 +27,6 @@ from culpa.optimizers import Optimizer
 from culpa.progress import Reporter, make_reporter
 from culpa.schedules import as_schedule, checked_factors
 from culpa.sklearn.network import as_rows
-from culpa.terminal import say
 from culpa.training import CHUNK_SECONDS, MOST_ROWS
 
 if TYPE_CHECKING:

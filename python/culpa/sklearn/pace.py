@@ -8,8 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from culpa import _core
+from culpa._terminal import say
 from culpa.optimizers import Optimizer
-from culpa.terminal import say
 
 __all__ = ["Moments", "Pace"]
 

@@ -24,7 +24,8 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from culpa import aliases, data, rounding
+from culpa import _aliases as aliases
+from culpa import data, rounding
 from culpa.callbacks import Callback
 from culpa.layers import ACTIVATIONS, Activation, Dropout
 from culpa.optimizers import OPTIMIZERS, Optimizer, as_optimizer

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from culpa import renamed
+from culpa import _renamed as renamed
 
 __all__ = ["mend_name", "plain"]
 
