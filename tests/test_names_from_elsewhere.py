@@ -13,10 +13,10 @@ import culpa
 from culpa import _aliases as aliases
 from culpa.attribution import METHODS, RULES
 from culpa.blame import QUANTITIES
-from culpa.layers import ACTIVATIONS, INITIALIZERS
-from culpa.losses import LOSSES
-from culpa.optimizers import OPTIMIZERS
-from culpa.schedules import SCHEDULES
+from culpa.parts.layers import ACTIVATIONS, INITIALIZERS
+from culpa.parts.losses import LOSSES
+from culpa.parts.optimizers import OPTIMIZERS
+from culpa.parts.schedules import SCHEDULES
 from culpa.training import OPTIONS
 
 RNG = np.random.default_rng(0)

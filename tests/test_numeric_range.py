@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import culpa
 import reference
 from culpa import _core
-from culpa.optimizers import Optimizer
+from culpa.parts.optimizers import Optimizer
 
 DTYPES = ["float32", "float64"]
 rng = np.random.default_rng(0)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 import culpa
 import helpers
-from culpa.layers import ACTIVATIONS, INITIALIZERS
+from culpa.parts.layers import ACTIVATIONS, INITIALIZERS
 
 Array = NDArray[Any]
 X = np.random.default_rng(0).normal(size=(9, 3))

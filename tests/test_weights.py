@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 import culpa
 import reference
-from culpa.optimizers import Optimizer
+from culpa.parts.optimizers import Optimizer
 
 rng = np.random.default_rng(0)
 N, BATCH = 48, 8

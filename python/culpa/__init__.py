@@ -25,8 +25,10 @@ from culpa.forgetting import Forgetting
 from culpa.health import Diagnosis, HealthCheck, diagnose
 from culpa.influence import Influence
 from culpa.label_errors import LabelError, LabelErrors, find_label_errors
-from culpa.layers import Activation, Dense, Dropout
-from culpa.losses import (
+from culpa.many import fit_many
+from culpa.pages import page
+from culpa.parts.layers import Activation, Dense, Dropout
+from culpa.parts.losses import (
     MAE,
     MSE,
     BinaryCrossEntropy,
@@ -35,12 +37,10 @@ from culpa.losses import (
     Poisson,
     Quantile,
 )
-from culpa.many import fit_many
-from culpa.optimizers import SGD, Adam, AdamW, RMSprop
-from culpa.pages import page
-from culpa.privacy import Privacy
+from culpa.parts.optimizers import SGD, Adam, AdamW, RMSprop
+from culpa.parts.privacy import Privacy
+from culpa.parts.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
 from culpa.rounding import RoundingWarning
-from culpa.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
 from culpa.scores import el2n, grand
 from culpa.sequential import Sequential, load
 from culpa.thread_limits import follow_threadpoolctl as _follow_threadpoolctl

@@ -7,7 +7,7 @@ import importlib
 import math
 from typing import Any
 
-from culpa.privacy import Privacy
+from culpa.parts.privacy import Privacy
 
 __all__ = ["Account"]
 

@@ -13,8 +13,8 @@ from culpa import _checks
 from culpa.columns import column_names
 from culpa.examples import Examples
 from culpa.groups import Groups, Quantities, group_blame
-from culpa.layers import Activation
 from culpa.network import Network
+from culpa.parts.layers import Activation
 
 __all__ = [
     "Blame",

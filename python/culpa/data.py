@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from culpa import _checks, _core
 from culpa.labels import as_labels, refuse_missing
-from culpa.losses import Loss
+from culpa.parts.losses import Loss
 from culpa.sparse import SparseRows, is_sparse
 
 __all__ = [

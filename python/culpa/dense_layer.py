@@ -6,8 +6,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from culpa.layers import Activation, Dense, Dropout
 from culpa.network import Network
+from culpa.parts.layers import Activation, Dense, Dropout
 
 __all__ = ["DenseLayer", "layers_of"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks, _core, columns, data, rounding
-from culpa.architecture import Architecture
+from culpa.parts.architecture import Architecture
 
 __all__ = ["Examples", "measure_alike", "split_rows", "validation_examples"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from culpa import _checks, _core, columns, data, labels
 from culpa.many import fit_many
 from culpa.network import Network
-from culpa.schedules import Cosine
+from culpa.parts.schedules import Cosine
 from culpa.sequential import Sequential
 
 __all__ = ["Estimators", "Models", "Networks", "Split", "deal_folds", "guess_examples"]

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, _core, data
-from culpa.architecture import Architecture
 from culpa.examples import Examples
-from culpa.layers import Activation
-from culpa.optimizers import Optimizer
+from culpa.parts.architecture import Architecture
+from culpa.parts.layers import Activation
+from culpa.parts.optimizers import Optimizer
 from culpa.thread_limits import follow_threadpoolctl
 
 __all__ = ["Core", "Network", "Snapshot"]

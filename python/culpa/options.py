@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 
 from culpa import _checks
 from culpa.callbacks import Callback, EarlyStopping
-from culpa.optimizers import Optimizer
-from culpa.privacy import Privacy
-from culpa.schedules import Schedule
+from culpa.parts.optimizers import Optimizer
+from culpa.parts.privacy import Privacy
+from culpa.parts.schedules import Schedule
 
 __all__ = ["FitOptions", "Options", "as_options"]
 

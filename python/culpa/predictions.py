@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import columns, data, rounding
-from culpa.losses import probabilities
 from culpa.network import Network
+from culpa.parts.losses import probabilities
 
 __all__ = ["evaluate", "predict", "predict_logits", "predict_probabilities"]
 

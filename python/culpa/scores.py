@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, data
-from culpa.losses import probabilities
+from culpa.parts.losses import probabilities
 from culpa.sequential import Sequential
 
 __all__ = ["el2n", "grand"]

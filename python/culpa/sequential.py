@@ -19,16 +19,16 @@ from culpa import (
     serialization,
     training,
 )
-from culpa.architecture import Architecture
 from culpa.callbacks import EarlyStopping, History
 from culpa.dense_layer import DenseLayer, layers_of
-from culpa.layers import Dense, Dropout
-from culpa.losses import Loss
 from culpa.network import Network
-from culpa.optimizers import Optimizer
 from culpa.options import Callbacks, as_options
-from culpa.privacy import Privacy
-from culpa.schedules import Schedule
+from culpa.parts.architecture import Architecture
+from culpa.parts.layers import Dense, Dropout
+from culpa.parts.losses import Loss
+from culpa.parts.optimizers import Optimizer
+from culpa.parts.privacy import Privacy
+from culpa.parts.schedules import Schedule
 
 __all__ = ["Sequential", "check_sequential", "load"]
 

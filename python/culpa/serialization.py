@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from culpa import _checks, data
 from culpa._terminal import printable
-from culpa.architecture import Architecture
+from culpa.parts.architecture import Architecture
 from culpa.writing import replacing
 
 __all__ = ["read", "write"]

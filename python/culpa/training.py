@@ -21,11 +21,11 @@ from culpa.accounting import Account
 from culpa.callbacks import EarlyStopping, History, as_callbacks, as_early_stopping
 from culpa.examples import Examples, measure_alike, split_rows, validation_examples
 from culpa.network import Network, Snapshot
-from culpa.optimizers import Adam, as_optimizer
 from culpa.options import Options
-from culpa.privacy import check_examples, check_privacy
+from culpa.parts.optimizers import Adam, as_optimizer
+from culpa.parts.privacy import check_examples, check_privacy
+from culpa.parts.schedules import as_schedule, checked_factors
 from culpa.progress import Reporter, make_reporter
-from culpa.schedules import as_schedule, checked_factors
 
 __all__ = ["DivergedError", "Training", "fit", "fit_side_by_side"]
 

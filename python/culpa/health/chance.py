@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from culpa import _core
 from culpa.examples import Examples
-from culpa.layers import Dense
+from culpa.parts.layers import Dense
 from culpa.sequential import Sequential
 
 if TYPE_CHECKING:
-    from culpa.losses import Loss
+    from culpa.parts.losses import Loss
 __all__ = ["best_constant", "chance_loss"]
 
 

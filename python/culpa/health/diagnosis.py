@@ -11,7 +11,7 @@ from culpa import _checks, _core, columns
 from culpa.examples import Examples
 from culpa.health.findings import Finding, LayerHealth, judge_vitals
 from culpa.health.vitals import measure_vitals
-from culpa.optimizers import Adam
+from culpa.parts.optimizers import Adam
 from culpa.sequential import Sequential, check_sequential
 
 __all__ = ["Diagnosis", "diagnose", "diagnose_examples", "sample_examples"]

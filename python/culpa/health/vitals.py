@@ -13,8 +13,8 @@ from culpa.dense_layer import DenseLayer
 from culpa.examples import Examples
 from culpa.health.chance import chance_loss
 from culpa.health.findings import LayerHealth, Vitals
-from culpa.layers import Dense
-from culpa.optimizers import Adam
+from culpa.parts.layers import Dense
+from culpa.parts.optimizers import Adam
 from culpa.sequential import Sequential
 
 __all__ = ["measure_vitals"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa.losses import Loss
+from culpa.parts.losses import Loss
 
 __all__ = ["ACTIVATIONS", "Outcome", "amount", "chance"]
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from culpa import _checks, datasets
 from culpa._terminal import printable
 from culpa.labels import refuse_missing
-from culpa.losses import Loss
 from culpa.pages.arrays import read_arrays
+from culpa.parts.losses import Loss
 
 __all__ = ["Table", "read_table"]
 

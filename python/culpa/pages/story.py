@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from culpa.blame import Blame, largest
 from culpa.dense_layer import DenseLayer
-from culpa.losses import probabilities
 from culpa.pages import curves, plain_words
 from culpa.pages.plain_words import Outcome
+from culpa.parts.losses import probabilities
 from culpa.sequential import Sequential
 
 __all__ = ["Names", "fix_weights", "outcome", "tell_story"]

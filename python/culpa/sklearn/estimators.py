@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_array
 
 from culpa import labels
 from culpa.label_errors import LabelErrors, find_label_errors
-from culpa.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, Huber, Poisson, Quantile
+from culpa.parts.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, Huber, Poisson, Quantile
 from culpa.sklearn.answers import numbers
 from culpa.sklearn.network import Objective
 from culpa.sklearn.perceptron import CONSTRAINTS, Perceptron, is_finite

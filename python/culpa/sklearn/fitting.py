@@ -23,9 +23,9 @@ from culpa.callbacks import History, as_callbacks
 from culpa.forgetting import Forgetting
 from culpa.health.healthcheck import HealthCheck
 from culpa.monitor import warn_of_nan
-from culpa.optimizers import Optimizer
+from culpa.parts.optimizers import Optimizer
+from culpa.parts.schedules import as_schedule, checked_factors
 from culpa.progress import Reporter, make_reporter
-from culpa.schedules import as_schedule, checked_factors
 from culpa.sklearn.network import as_rows
 from culpa.training import CHUNK_SECONDS, MOST_ROWS
 

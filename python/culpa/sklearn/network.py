@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _core, data
-from culpa.architecture import Architecture
-from culpa.layers import Activation, Dense, Dropout
-from culpa.losses import Loss
 from culpa.network import Network
+from culpa.parts.architecture import Architecture
+from culpa.parts.layers import Activation, Dense, Dropout
+from culpa.parts.losses import Loss
 from culpa.sklearn.pace import Pace
 from culpa.sparse import SparseRows, is_sparse
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from culpa import _core
 from culpa._terminal import say
-from culpa.optimizers import Optimizer
+from culpa.parts.optimizers import Optimizer
 
 __all__ = ["Moments", "Pace"]
 

@@ -27,9 +27,9 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from culpa import _aliases as aliases
 from culpa import data, rounding
 from culpa.callbacks import Callback
-from culpa.layers import ACTIVATIONS, Activation, Dropout
-from culpa.optimizers import OPTIMIZERS, Optimizer, as_optimizer
-from culpa.schedules import SCHEDULES, Schedule
+from culpa.parts.layers import ACTIVATIONS, Activation, Dropout
+from culpa.parts.optimizers import OPTIMIZERS, Optimizer, as_optimizer
+from culpa.parts.schedules import SCHEDULES, Schedule
 from culpa.sklearn.answers import Answers
 from culpa.sklearn.fitting import Fit, HeldOut
 from culpa.sklearn.network import EstimatorNetwork, Objective, architecture_of, as_rows

@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 
 from culpa import _checks, _core
-from culpa.layers import Activation, Dense, Dropout
-from culpa.losses import LOSSES, Loss, as_loss
+from culpa.parts.layers import Activation, Dense, Dropout
+from culpa.parts.losses import LOSSES, Loss, as_loss
 
 __all__ = ["Architecture"]
 

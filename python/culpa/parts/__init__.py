@@ -1,0 +1,1 @@
+"""What a model is put together from: small descriptions without state."""
