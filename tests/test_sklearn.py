@@ -420,7 +420,7 @@ def test_the_same_bits_at_any_number_of_threads(kind: str) -> None:
 
 def test_n_threads_is_for_this_estimator_alone() -> None:
     from culpa import _core
-    from culpa.threads import own_threads
+    from culpa.machine.threads import own_threads
 
     seen = []
     X, y = table()

@@ -11,7 +11,8 @@ import pytest
 
 import culpa
 import helpers
-from culpa import _core, thread_limits
+from culpa import _core
+from culpa.machine import thread_limits
 
 threadpoolctl = pytest.importorskip("threadpoolctl")
 threadpool_limits = threadpoolctl.threadpool_limits

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import culpa
 import helpers
-from culpa import threads
+from culpa.machine import threads
 
 # What would decide, were it inherited by a program.
 UNSET: dict[str, str | None] = {"CULPA_NUM_THREADS": None, "OMP_NUM_THREADS": None}

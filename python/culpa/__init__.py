@@ -20,11 +20,15 @@ from culpa import datasets
 from culpa.attribution import Attribution
 from culpa.blame import Blame
 from culpa.callbacks import Callback, EarlyStopping, History
-from culpa.config import show_config
 from culpa.forgetting import Forgetting
 from culpa.health import Diagnosis, HealthCheck, diagnose
 from culpa.influence import Influence
 from culpa.label_errors import LabelError, LabelErrors, find_label_errors
+from culpa.machine.config import show_config
+from culpa.machine.thread_limits import follow_threadpoolctl as _follow_threadpoolctl
+from culpa.machine.thread_limits import watch_for_threadpoolctl as _watch_for_threadpoolctl
+from culpa.machine.threads import default_threads as _default_threads
+from culpa.machine.threads import get_num_threads, set_num_threads
 from culpa.many import fit_many
 from culpa.pages import page
 from culpa.parts.layers import Activation, Dense, Dropout
@@ -43,10 +47,6 @@ from culpa.parts.schedules import Constant, Cosine, ExponentialDecay, OneCycle, 
 from culpa.rounding import RoundingWarning
 from culpa.scores import el2n, grand
 from culpa.sequential import Sequential, load
-from culpa.thread_limits import follow_threadpoolctl as _follow_threadpoolctl
-from culpa.thread_limits import watch_for_threadpoolctl as _watch_for_threadpoolctl
-from culpa.threads import default_threads as _default_threads
-from culpa.threads import get_num_threads, set_num_threads
 from culpa.training import DivergedError
 
 if TYPE_CHECKING:

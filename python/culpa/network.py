@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, _core, data
 from culpa.examples import Examples
+from culpa.machine.thread_limits import follow_threadpoolctl
 from culpa.parts.architecture import Architecture
 from culpa.parts.layers import Activation
 from culpa.parts.optimizers import Optimizer
-from culpa.thread_limits import follow_threadpoolctl
 
 __all__ = ["Core", "Network", "Snapshot"]
 

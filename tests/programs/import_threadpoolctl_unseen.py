@@ -9,7 +9,7 @@ import sys
 
 import culpa
 
-sys.meta_path[:] = [f for f in sys.meta_path if type(f).__module__ != "culpa.thread_limits"]
+sys.meta_path[:] = [f for f in sys.meta_path if type(f).__module__ != "culpa.machine.thread_limits"]
 import threadpoolctl  # noqa: E402
 
 known = [info["user_api"] for info in threadpoolctl.threadpool_info()]

@@ -13,7 +13,7 @@ import numpy as np
 
 import culpa
 from culpa._terminal import stdout
-from culpa.config import config
+from culpa.machine.config import config
 
 PAUSE, MAX_PAUSES = 0.02, 50  # between sides: seconds of a look at whether threads still spin
 THREAD_VARIABLES = (

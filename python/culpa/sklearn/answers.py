@@ -18,10 +18,10 @@ from sklearn.utils.validation import (
 
 from culpa import blame, columns
 from culpa.attribution import Attribution
+from culpa.machine.threads import own_threads
 from culpa.network import Network
 from culpa.sequential import Sequential
 from culpa.sklearn.network import EstimatorNetwork
-from culpa.threads import own_threads
 
 __all__ = ["Answers", "numbers"]
 

@@ -27,6 +27,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from culpa import _aliases as aliases
 from culpa import data, rounding
 from culpa.callbacks import Callback
+from culpa.machine.threads import own_threads
 from culpa.parts.layers import ACTIVATIONS, Activation, Dropout
 from culpa.parts.optimizers import OPTIMIZERS, Optimizer, as_optimizer
 from culpa.parts.schedules import SCHEDULES, Schedule
@@ -34,7 +35,6 @@ from culpa.sklearn.answers import Answers
 from culpa.sklearn.fitting import Fit, HeldOut
 from culpa.sklearn.network import EstimatorNetwork, Objective, architecture_of, as_rows
 from culpa.sklearn.pace import Pace
-from culpa.threads import own_threads
 
 __all__ = ["CONSTRAINTS", "Perceptron", "is_finite"]
 

@@ -1,0 +1,1 @@
+"""The machine that Culpa runs on: threads, their limits, the instruction set."""
