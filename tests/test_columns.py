@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import culpa
-from culpa import columns
+from culpa.data import columns
 
 pd = pytest.importorskip("pandas", reason="frames of pandas")
 

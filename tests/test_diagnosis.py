@@ -9,7 +9,7 @@ import pytest
 import culpa
 import helpers
 import reference
-from culpa.examples import Examples
+from culpa.data.examples import Examples
 from culpa.health import vitals
 from culpa.health.chance import best_constant
 

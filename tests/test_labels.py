@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import culpa
-from culpa import labels
+from culpa.data import labels
 
 NAN = float("nan")
 BIG = 2**60  # one more than that is another integer, but not another float64

@@ -10,8 +10,9 @@ import pytest
 import culpa
 import helpers
 import reference
-from culpa import Dense, RoundingWarning, rounding
-from culpa.examples import Examples
+from culpa import Dense, RoundingWarning
+from culpa.data import rounding
+from culpa.data.examples import Examples
 
 rng = np.random.default_rng(0)
 N = 240

@@ -21,7 +21,7 @@ import culpa
 import helpers
 import reference
 from culpa import Dense, Dropout, _core, data
-from culpa.sparse import SparseRows
+from culpa.data.sparse import SparseRows
 from culpa.training import Training
 
 sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")

@@ -14,7 +14,7 @@ import pytest
 
 import culpa
 import helpers
-from culpa import writing
+from culpa.data import files as writing
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX permissions, links and locks")
 root = pytest.mark.skipif(

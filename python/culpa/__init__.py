@@ -20,6 +20,7 @@ from culpa import datasets
 from culpa.attribution import Attribution
 from culpa.blame import Blame
 from culpa.callbacks import Callback, EarlyStopping, History
+from culpa.data.rounding import RoundingWarning
 from culpa.forgetting import Forgetting
 from culpa.health import Diagnosis, HealthCheck, diagnose
 from culpa.influence import Influence
@@ -44,7 +45,6 @@ from culpa.parts.losses import (
 from culpa.parts.optimizers import SGD, Adam, AdamW, RMSprop
 from culpa.parts.privacy import Privacy
 from culpa.parts.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
-from culpa.rounding import RoundingWarning
 from culpa.scores import el2n, grand
 from culpa.sequential import Sequential, load
 from culpa.training import DivergedError

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, columns, data, quadrature, rounding
+from culpa import _checks, data, quadrature
+from culpa.data import columns, rounding
 from culpa.network import Network
 
 __all__ = ["Attribution", "compute_attribution"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _renamed as renamed
-from culpa.labels import one_each, sorted_labels
+from culpa.data.labels import one_each, sorted_labels
 
 __all__ = ["Groups", "Quantities", "group_blame"]
 

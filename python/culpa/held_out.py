@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, columns, data, labels
+from culpa import _checks, _core, data
+from culpa.data import columns, labels
 from culpa.many import fit_many
 from culpa.network import Network
 from culpa.parts.schedules import Cosine

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, columns, data, rounding
+from culpa import _checks, data
+from culpa.data import columns, rounding
 from culpa.network import Network
 
 __all__ = ["Influence", "compute_influence"]

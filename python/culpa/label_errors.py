@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, held_out, rounding
+from culpa import _checks, held_out
 from culpa.blame import make_frame
+from culpa.data import rounding
 from culpa.sequential import Sequential
 
 __all__ = ["LabelError", "LabelErrors", "find_label_errors"]

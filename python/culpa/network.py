@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, _core, data
-from culpa.examples import Examples
+from culpa.data.examples import Examples
 from culpa.machine.thread_limits import follow_threadpoolctl
 from culpa.parts.architecture import Architecture
 from culpa.parts.layers import Activation

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import columns, data, rounding
+from culpa import data
+from culpa.data import columns, rounding
 from culpa.network import Network
 from culpa.parts.losses import probabilities
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from culpa import _checks, data
 from culpa._terminal import printable
+from culpa.data.files import replacing
 from culpa.parts.architecture import Architecture
-from culpa.writing import replacing
 
 __all__ = ["read", "write"]
 

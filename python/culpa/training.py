@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, columns, data, monitor, rounding, target_size
+from culpa import _checks, _core, data, monitor
 from culpa.accounting import Account
 from culpa.callbacks import EarlyStopping, History, as_callbacks, as_early_stopping
-from culpa.examples import Examples, measure_alike, split_rows, validation_examples
+from culpa.data import columns, rounding, target_size
+from culpa.data.examples import Examples, measure_alike, split_rows, validation_examples
 from culpa.network import Network, Snapshot
 from culpa.options import Options
 from culpa.parts.optimizers import Adam, as_optimizer

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from culpa import writing
+from culpa.data import files as writing
 
 path, action = sys.argv[1:]
 with writing.replacing(Path(path)) as file:

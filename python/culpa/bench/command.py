@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from culpa import writing
 from culpa.bench import machine, peers, table
 from culpa.bench.measure import Result, measure
 from culpa.bench.workloads import WORKLOADS
+from culpa.data import files as writing
 
 
 @dataclass(frozen=True)

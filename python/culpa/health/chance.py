@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _core
-from culpa.examples import Examples
+from culpa.data.examples import Examples
 from culpa.parts.layers import Dense
 from culpa.sequential import Sequential
 

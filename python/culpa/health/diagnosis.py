@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, _core, columns
-from culpa.examples import Examples
+from culpa import _checks, _core
+from culpa.data import columns
+from culpa.data.examples import Examples
 from culpa.health.findings import Finding, LayerHealth, judge_vitals
 from culpa.health.vitals import measure_vitals
 from culpa.parts.optimizers import Adam

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from culpa.target_size import SCALE_TARGETS, TargetSize
+from culpa.data.target_size import SCALE_TARGETS, TargetSize
 
 __all__ = ["Finding", "LayerHealth", "Vitals", "judge_vitals"]
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, columns
+from culpa import _checks
 from culpa import _renamed as renamed
 from culpa.callbacks import Callback
-from culpa.examples import Examples
+from culpa.data import columns
+from culpa.data.examples import Examples
 from culpa.health.diagnosis import Diagnosis, diagnose_examples, sample_examples
 from culpa.health.findings import Finding
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _core, blame, data, target_size
+from culpa import _core, blame, data
+from culpa.data import target_size
+from culpa.data.examples import Examples
 from culpa.dense_layer import DenseLayer
-from culpa.examples import Examples
 from culpa.health.chance import chance_loss
 from culpa.health.findings import LayerHealth, Vitals
 from culpa.parts.layers import Dense

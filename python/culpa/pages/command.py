@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import culpa
-from culpa import columns, writing
 from culpa._terminal import printable, say
+from culpa.data import columns
+from culpa.data import files as writing
 from culpa.pages import readers
 from culpa.pages.page import Story, render_page, tell_example
 

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, columns, data
+from culpa import _checks, data
+from culpa.data import columns
 from culpa.pages import story
 from culpa.sequential import Sequential, check_sequential
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from culpa import _checks, datasets
 from culpa._terminal import printable
-from culpa.labels import refuse_missing
+from culpa.data.labels import refuse_missing
 from culpa.pages.arrays import read_arrays
 from culpa.parts.losses import Loss
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, blame, columns, data
+from culpa import _checks, blame, data
+from culpa.data import columns
+from culpa.data.labels import as_labels, is_missing, several
+from culpa.data.sparse import is_sparse
 from culpa.influence import Influence
-from culpa.labels import as_labels, is_missing, several
 from culpa.plots import _style
 from culpa.plots._inputs import draw_image
 from culpa.sequential import Sequential
-from culpa.sparse import is_sparse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, blame, data
-from culpa.columns import check as check_columns
-from culpa.columns import column_names
+from culpa.data.columns import check as check_columns
+from culpa.data.columns import column_names
 from culpa.plots import _style
 from culpa.plots._inputs import colour_bar
 from culpa.sequential import Sequential, check_sequential

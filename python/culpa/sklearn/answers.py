@@ -16,8 +16,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from culpa import blame, columns
+from culpa import blame
 from culpa.attribution import Attribution
+from culpa.data import columns
 from culpa.machine.threads import own_threads
 from culpa.network import Network
 from culpa.sequential import Sequential

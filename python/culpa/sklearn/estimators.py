@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array
 
-from culpa import labels
+from culpa.data import labels
 from culpa.label_errors import LabelErrors, find_label_errors
 from culpa.parts.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, Huber, Poisson, Quantile
 from culpa.sklearn.answers import numbers

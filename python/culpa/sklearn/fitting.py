@@ -17,9 +17,10 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from culpa import _core, data, rounding
+from culpa import _core, data
 from culpa._terminal import say
 from culpa.callbacks import History, as_callbacks
+from culpa.data import rounding
 from culpa.forgetting import Forgetting
 from culpa.health.healthcheck import HealthCheck
 from culpa.monitor import warn_of_nan

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _core, data
+from culpa.data.sparse import SparseRows, is_sparse
 from culpa.network import Network
 from culpa.parts.architecture import Architecture
 from culpa.parts.layers import Activation, Dense, Dropout
 from culpa.parts.losses import Loss
 from culpa.sklearn.pace import Pace
-from culpa.sparse import SparseRows, is_sparse
 
 __all__ = ["EstimatorNetwork", "Objective", "architecture_of", "as_rows"]
 

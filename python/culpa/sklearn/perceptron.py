@@ -25,8 +25,9 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError, Str
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from culpa import _aliases as aliases
-from culpa import data, rounding
+from culpa import data
 from culpa.callbacks import Callback
+from culpa.data import rounding
 from culpa.machine.threads import own_threads
 from culpa.parts.layers import ACTIVATIONS, Activation, Dropout
 from culpa.parts.optimizers import OPTIMIZERS, Optimizer, as_optimizer

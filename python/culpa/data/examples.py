@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, columns, data, rounding
+from culpa import _checks, _core, data
+from culpa.data import columns, rounding
 from culpa.parts.architecture import Architecture
 
 __all__ = ["Examples", "measure_alike", "split_rows", "validation_examples"]

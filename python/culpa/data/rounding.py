@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks
-from culpa.sparse import SparseRows
+from culpa.data.sparse import SparseRows
 
 __all__ = ["Column", "RoundingWarning", "drowned", "once", "warn"]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from culpa.examples import Examples
+from culpa.data.examples import Examples
 
 __all__ = ["SCALE_TARGETS", "TargetSize", "advice", "measure_targets"]
 

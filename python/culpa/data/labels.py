@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks
-from culpa.sparse import is_sparse
+from culpa.data.sparse import is_sparse
 
 __all__ = [
     "as_labels",
