@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from culpa import _checks, data, quadrature
 from culpa.data import columns, rounding
-from culpa.network import Network
+from culpa.network.network import Network
 
 __all__ = ["Attribution", "compute_attribution"]
 

@@ -13,7 +13,7 @@ from culpa import _checks
 from culpa.data.columns import column_names
 from culpa.data.examples import Examples
 from culpa.groups import Groups, Quantities, group_blame
-from culpa.network import Network
+from culpa.network.network import Network
 from culpa.parts.layers import Activation
 
 __all__ = [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from culpa import _checks, _core, data
 from culpa.data import columns, labels
 from culpa.many import fit_many
-from culpa.network import Network
+from culpa.network.network import Network
 from culpa.parts.schedules import Cosine
 from culpa.sequential import Sequential
 

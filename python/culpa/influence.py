@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from culpa import _checks, data
 from culpa.data import columns, rounding
-from culpa.network import Network
+from culpa.network.network import Network
 
 __all__ = ["Influence", "compute_influence"]
 

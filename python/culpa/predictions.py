@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from culpa import data
 from culpa.data import columns, rounding
-from culpa.network import Network
+from culpa.network.network import Network
 from culpa.parts.losses import probabilities
 
 __all__ = ["evaluate", "predict", "predict_logits", "predict_probabilities"]

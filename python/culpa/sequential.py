@@ -20,8 +20,8 @@ from culpa import (
     training,
 )
 from culpa.callbacks import EarlyStopping, History
-from culpa.dense_layer import DenseLayer, layers_of
-from culpa.network import Network
+from culpa.network.layers import DenseLayer, layers_of
+from culpa.network.network import Network
 from culpa.options import Callbacks, as_options
 from culpa.parts.architecture import Architecture
 from culpa.parts.layers import Dense, Dropout

@@ -21,7 +21,7 @@ from culpa.accounting import Account
 from culpa.callbacks import EarlyStopping, History, as_callbacks, as_early_stopping
 from culpa.data import columns, rounding, target_size
 from culpa.data.examples import Examples, measure_alike, split_rows, validation_examples
-from culpa.network import Network, Snapshot
+from culpa.network.network import Network, Snapshot
 from culpa.options import Options
 from culpa.parts.optimizers import Adam, as_optimizer
 from culpa.parts.privacy import check_examples, check_privacy

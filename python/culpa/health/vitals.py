@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from culpa import _core, blame, data
 from culpa.data import target_size
 from culpa.data.examples import Examples
-from culpa.dense_layer import DenseLayer
 from culpa.health.chance import chance_loss
 from culpa.health.findings import LayerHealth, Vitals
+from culpa.network.layers import DenseLayer
 from culpa.parts.layers import Dense
 from culpa.parts.optimizers import Adam
 from culpa.sequential import Sequential

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa.blame import Blame, largest
-from culpa.dense_layer import DenseLayer
+from culpa.network.layers import DenseLayer
 from culpa.pages import curves, plain_words
 from culpa.pages.plain_words import Outcome
 from culpa.parts.losses import probabilities

@@ -20,7 +20,7 @@ from culpa import blame
 from culpa.attribution import Attribution
 from culpa.data import columns
 from culpa.machine.threads import own_threads
-from culpa.network import Network
+from culpa.network.network import Network
 from culpa.sequential import Sequential
 from culpa.sklearn.network import EstimatorNetwork
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from culpa import _core, data
 from culpa.data.sparse import SparseRows, is_sparse
-from culpa.network import Network
+from culpa.network.network import Network
 from culpa.parts.architecture import Architecture
 from culpa.parts.layers import Activation, Dense, Dropout
 from culpa.parts.losses import Loss

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from culpa.network import Network
+from culpa.network.network import Network
 from culpa.parts.layers import Activation, Dense, Dropout
 
 __all__ = ["DenseLayer", "layers_of"]

@@ -1,0 +1,1 @@
+"""The built network: parts and numbers, without a face."""
