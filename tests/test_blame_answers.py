@@ -12,7 +12,7 @@ import pytest
 import culpa
 import helpers
 import reference
-from culpa.blame import ExampleBlame, InputBlame, NodeBlame
+from culpa.answers.blame import ExampleBlame, InputBlame, NodeBlame
 
 N, WIDTHS = 23, (5, 7, 4, 3)
 PROBLEM = helpers.make_problem(

@@ -11,8 +11,8 @@ import pytest
 
 import culpa
 from culpa import _aliases as aliases
-from culpa.attribution import METHODS, RULES
-from culpa.blame import QUANTITIES
+from culpa.answers.attribution import METHODS, RULES
+from culpa.answers.blame import QUANTITIES
 from culpa.parts.layers import ACTIVATIONS, INITIALIZERS
 from culpa.parts.losses import LOSSES
 from culpa.parts.optimizers import OPTIMIZERS

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import culpa
-from culpa import quadrature
+from culpa.answers import quadrature
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 50, 127, 128, 129, 130, 255, 257, 1000, 4099])

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from culpa._core import set_num_threads as _set_num_threads  # isort: split
 
 from culpa import datasets
-from culpa.attribution import Attribution
-from culpa.blame import Blame
+from culpa.answers.attribution import Attribution
+from culpa.answers.blame import Blame
+from culpa.answers.influence import Influence
 from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.data.rounding import RoundingWarning
 from culpa.forgetting import Forgetting
 from culpa.health import Diagnosis, HealthCheck, diagnose
-from culpa.influence import Influence
 from culpa.label_errors import LabelError, LabelErrors, find_label_errors
 from culpa.machine.config import show_config
 from culpa.machine.thread_limits import follow_threadpoolctl as _follow_threadpoolctl

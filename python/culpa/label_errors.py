@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, held_out
-from culpa.blame import make_frame
+from culpa.answers.blame import make_frame
 from culpa.data import rounding
 from culpa.sequential import Sequential
 

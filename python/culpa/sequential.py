@@ -10,15 +10,8 @@ from typing import Any, Never, Self
 
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import (
-    _checks,
-    attribution,
-    blame,
-    influence,
-    predictions,
-    serialization,
-    training,
-)
+from culpa import _checks, serialization, training
+from culpa.answers import attribution, blame, influence, predictions
 from culpa.callbacks import EarlyStopping, History
 from culpa.network.layers import DenseLayer, layers_of
 from culpa.network.network import Network

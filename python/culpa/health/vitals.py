@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _core, blame, data
+from culpa import _core, data
+from culpa.answers import blame
 from culpa.data import target_size
 from culpa.data.examples import Examples
 from culpa.health.chance import chance_loss

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa.blame import Blame, largest
+from culpa.answers.blame import Blame, largest
 from culpa.network.layers import DenseLayer
 from culpa.pages import curves, plain_words
 from culpa.pages.plain_words import Outcome

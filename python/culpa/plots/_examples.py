@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, blame, data
+from culpa import _checks, data
+from culpa.answers import blame
+from culpa.answers.influence import Influence
 from culpa.data import columns
 from culpa.data.labels import as_labels, is_missing, several
 from culpa.data.sparse import is_sparse
-from culpa.influence import Influence
 from culpa.plots import _style
 from culpa.plots._inputs import draw_image
 from culpa.sequential import Sequential

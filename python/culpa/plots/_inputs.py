@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, blame
-from culpa.attribution import Attribution
+from culpa import _checks
+from culpa.answers import blame
+from culpa.answers.attribution import Attribution
 from culpa.data import columns
 from culpa.plots import _style
 

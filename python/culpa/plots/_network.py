@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, blame, data
+from culpa import _checks, data
+from culpa.answers import blame
 from culpa.data.columns import check as check_columns
 from culpa.data.columns import column_names
 from culpa.plots import _style

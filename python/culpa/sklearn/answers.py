@@ -16,8 +16,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from culpa import blame
-from culpa.attribution import Attribution
+from culpa.answers import blame
+from culpa.answers.attribution import Attribution
 from culpa.data import columns
 from culpa.machine.threads import own_threads
 from culpa.network.network import Network

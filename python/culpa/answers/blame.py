@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks
+from culpa.answers.groups import Groups, Quantities, group_blame
 from culpa.data.columns import column_names
 from culpa.data.examples import Examples
-from culpa.groups import Groups, Quantities, group_blame
 from culpa.network.network import Network
 from culpa.parts.layers import Activation
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, data, quadrature
+from culpa import _checks, data
+from culpa.answers import quadrature
 from culpa.data import columns, rounding
 from culpa.network.network import Network
 
