@@ -10,9 +10,10 @@ from typing import Any, Never, Self
 
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, serialization, training
+from culpa import _checks, training
 from culpa.answers import attribution, blame, influence, predictions
 from culpa.callbacks import EarlyStopping, History
+from culpa.formats import safetensors as serialization
 from culpa.network.layers import DenseLayer, layers_of
 from culpa.network.network import Network
 from culpa.options import Callbacks, as_options
