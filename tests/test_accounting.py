@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import culpa
-from culpa import Dense, accounting
-from culpa.accounting import Account
+from culpa import Dense
+from culpa.training import accounting
+from culpa.training.accounting import Account
 
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(120, 3)), rng.integers(0, 2, 120)

@@ -17,7 +17,7 @@ import culpa
 import helpers
 import reference
 from culpa import _core
-from culpa.training import Training
+from culpa.training.training import Training
 
 PLANS = [(1, "rows"), (2, "rows"), (3, "rows"), (7, "rows")]
 PLANS += [(2, "columns"), (3, "columns"), (7, "columns")]

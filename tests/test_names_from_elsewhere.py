@@ -17,7 +17,7 @@ from culpa.parts.layers import ACTIVATIONS, INITIALIZERS
 from culpa.parts.losses import LOSSES
 from culpa.parts.optimizers import OPTIMIZERS
 from culpa.parts.schedules import SCHEDULES
-from culpa.training import OPTIONS
+from culpa.training.training import OPTIONS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3))

@@ -13,7 +13,7 @@ import culpa
 import helpers
 import reference
 from culpa import _core
-from culpa.training import Training
+from culpa.training.training import Training
 
 RECORDED = json.loads(Path(__file__).with_name("recorded_optimizers.json").read_text())
 STEPS = len(RECORDED["configurations"][0]["losses"])

@@ -22,7 +22,7 @@ import helpers
 import reference
 from culpa import Dense, Dropout, _core, data
 from culpa.data.sparse import SparseRows
-from culpa.training import Training
+from culpa.training.training import Training
 
 sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
 

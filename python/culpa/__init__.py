@@ -20,7 +20,6 @@ from culpa import datasets
 from culpa.answers.attribution import Attribution
 from culpa.answers.blame import Blame
 from culpa.answers.influence import Influence
-from culpa.callbacks import Callback, EarlyStopping, History
 from culpa.data.rounding import RoundingWarning
 from culpa.forgetting import Forgetting
 from culpa.health import Diagnosis, HealthCheck, diagnose
@@ -47,7 +46,8 @@ from culpa.parts.privacy import Privacy
 from culpa.parts.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
 from culpa.scores import el2n, grand
 from culpa.sequential import Sequential, load
-from culpa.training import DivergedError
+from culpa.training.callbacks import Callback, EarlyStopping, History
+from culpa.training.training import DivergedError
 
 if TYPE_CHECKING:
     from culpa import plots

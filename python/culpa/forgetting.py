@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa.callbacks import Callback
+from culpa.training.callbacks import Callback
 
 if TYPE_CHECKING:
-    from culpa.training import Training
+    from culpa.training.training import Training
 
 __all__ = ["Forgetting"]
 

@@ -7,10 +7,11 @@ from typing import Any, Unpack
 
 from numpy.typing import ArrayLike
 
-from culpa import _checks, training
-from culpa.callbacks import Callback, History
-from culpa.options import FitOptions, as_options
+from culpa import _checks
 from culpa.sequential import Sequential
+from culpa.training import training
+from culpa.training.callbacks import Callback, History
+from culpa.training.options import FitOptions, as_options
 
 __all__ = ["fit_many"]
 

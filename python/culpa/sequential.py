@@ -10,19 +10,20 @@ from typing import Any, Never, Self
 
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, training
+from culpa import _checks
 from culpa.answers import attribution, blame, influence, predictions
-from culpa.callbacks import EarlyStopping, History
 from culpa.formats import safetensors as serialization
 from culpa.network.layers import DenseLayer, layers_of
 from culpa.network.network import Network
-from culpa.options import Callbacks, as_options
 from culpa.parts.architecture import Architecture
 from culpa.parts.layers import Dense, Dropout
 from culpa.parts.losses import Loss
 from culpa.parts.optimizers import Optimizer
 from culpa.parts.privacy import Privacy
 from culpa.parts.schedules import Schedule
+from culpa.training import training
+from culpa.training.callbacks import EarlyStopping, History
+from culpa.training.options import Callbacks, as_options
 
 __all__ = ["Sequential", "check_sequential", "load"]
 

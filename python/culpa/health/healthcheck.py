@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks
 from culpa import _renamed as renamed
-from culpa.callbacks import Callback
 from culpa.data import columns
 from culpa.data.examples import Examples
 from culpa.health.diagnosis import Diagnosis, diagnose_examples, sample_examples
 from culpa.health.findings import Finding
+from culpa.training.callbacks import Callback
 
 if TYPE_CHECKING:
-    from culpa.training import Training
+    from culpa.training.training import Training
 
 __all__ = ["HealthCheck"]
 

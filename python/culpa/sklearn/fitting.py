@@ -19,16 +19,16 @@ from sklearn.model_selection import train_test_split
 
 from culpa import _core, data
 from culpa._terminal import say
-from culpa.callbacks import History, as_callbacks
 from culpa.data import rounding
 from culpa.forgetting import Forgetting
 from culpa.health.healthcheck import HealthCheck
-from culpa.monitor import warn_of_nan
 from culpa.parts.optimizers import Optimizer
 from culpa.parts.schedules import as_schedule, checked_factors
-from culpa.progress import Reporter, make_reporter
 from culpa.sklearn.network import as_rows
-from culpa.training import CHUNK_SECONDS, MOST_ROWS
+from culpa.training.callbacks import History, as_callbacks
+from culpa.training.monitor import warn_of_nan
+from culpa.training.progress import Reporter, make_reporter
+from culpa.training.training import CHUNK_SECONDS, MOST_ROWS
 
 if TYPE_CHECKING:
     from culpa.sklearn.perceptron import Perceptron

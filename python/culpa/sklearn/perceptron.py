@@ -26,7 +26,6 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from culpa import _aliases as aliases
 from culpa import data
-from culpa.callbacks import Callback
 from culpa.data import rounding
 from culpa.machine.threads import own_threads
 from culpa.parts.layers import ACTIVATIONS, Activation, Dropout
@@ -36,6 +35,7 @@ from culpa.sklearn.answers import Answers
 from culpa.sklearn.fitting import Fit, HeldOut
 from culpa.sklearn.network import EstimatorNetwork, Objective, architecture_of, as_rows
 from culpa.sklearn.pace import Pace
+from culpa.training.callbacks import Callback
 
 __all__ = ["CONSTRAINTS", "Perceptron", "is_finite"]
 

@@ -12,8 +12,8 @@ from culpa import _checks
 from culpa import _renamed as renamed
 
 if TYPE_CHECKING:
-    from culpa.accounting import Account
-    from culpa.training import Training
+    from culpa.training.accounting import Account
+    from culpa.training.training import Training
 
 __all__ = ["Callback", "EarlyStopping", "History", "as_callbacks", "as_early_stopping"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from culpa._terminal import say, stdout
 
 if TYPE_CHECKING:
-    from culpa.training import Training
+    from culpa.training.training import Training
 
 __all__ = ["Reporter", "make_reporter"]
 

@@ -9,10 +9,10 @@ from typing import Any, TypedDict
 from numpy.typing import ArrayLike
 
 from culpa import _checks
-from culpa.callbacks import Callback, EarlyStopping
 from culpa.parts.optimizers import Optimizer
 from culpa.parts.privacy import Privacy
 from culpa.parts.schedules import Schedule
+from culpa.training.callbacks import Callback, EarlyStopping
 
 __all__ = ["FitOptions", "Options", "as_options"]
 

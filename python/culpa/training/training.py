@@ -16,17 +16,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _checks, _core, data, monitor
-from culpa.accounting import Account
-from culpa.callbacks import EarlyStopping, History, as_callbacks, as_early_stopping
+from culpa import _checks, _core, data
 from culpa.data import columns, rounding, target_size
 from culpa.data.examples import Examples, measure_alike, split_rows, validation_examples
 from culpa.network.network import Network, Snapshot
-from culpa.options import Options
 from culpa.parts.optimizers import Adam, as_optimizer
 from culpa.parts.privacy import check_examples, check_privacy
 from culpa.parts.schedules import as_schedule, checked_factors
-from culpa.progress import Reporter, make_reporter
+from culpa.training import monitor
+from culpa.training.accounting import Account
+from culpa.training.callbacks import EarlyStopping, History, as_callbacks, as_early_stopping
+from culpa.training.options import Options
+from culpa.training.progress import Reporter, make_reporter
 
 __all__ = ["DivergedError", "Training", "fit", "fit_side_by_side"]
 

@@ -1,0 +1,1 @@
+"""Training: the fix, repeated, and what may happen between its steps."""
