@@ -10,8 +10,8 @@ import culpa
 import helpers
 import reference
 from culpa.data.examples import Examples
-from culpa.health import vitals
-from culpa.health.chance import best_constant
+from culpa.studies.health import vitals
+from culpa.studies.health.chance import best_constant
 
 X, Y, X_TEST, Y_TEST = culpa.datasets.digits()
 

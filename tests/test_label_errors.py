@@ -12,7 +12,7 @@ import pytest
 
 import culpa
 import helpers
-from culpa import held_out, label_errors
+from culpa.studies import held_out, label_errors
 
 SKLEARN = "scikit-learn's estimators are tried where it is installed"
 CLEANLAB = "cleanlab counts and ranks the same where it is installed"

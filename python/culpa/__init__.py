@@ -21,9 +21,6 @@ from culpa.answers.attribution import Attribution
 from culpa.answers.blame import Blame
 from culpa.answers.influence import Influence
 from culpa.data.rounding import RoundingWarning
-from culpa.forgetting import Forgetting
-from culpa.health import Diagnosis, HealthCheck, diagnose
-from culpa.label_errors import LabelError, LabelErrors, find_label_errors
 from culpa.machine.config import show_config
 from culpa.machine.thread_limits import follow_threadpoolctl as _follow_threadpoolctl
 from culpa.machine.thread_limits import watch_for_threadpoolctl as _watch_for_threadpoolctl
@@ -44,8 +41,11 @@ from culpa.parts.losses import (
 from culpa.parts.optimizers import SGD, Adam, AdamW, RMSprop
 from culpa.parts.privacy import Privacy
 from culpa.parts.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
-from culpa.scores import el2n, grand
 from culpa.sequential import Sequential, load
+from culpa.studies.forgetting import Forgetting
+from culpa.studies.health import Diagnosis, HealthCheck, diagnose
+from culpa.studies.label_errors import LabelError, LabelErrors, find_label_errors
+from culpa.studies.scores import el2n, grand
 from culpa.training.callbacks import Callback, EarlyStopping, History
 from culpa.training.training import DivergedError
 

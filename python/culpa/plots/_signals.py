@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks
-from culpa.health.healthcheck import HealthCheck
 from culpa.plots import _style
+from culpa.studies.health.healthcheck import HealthCheck
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

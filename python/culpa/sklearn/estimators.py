@@ -12,11 +12,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array
 
 from culpa.data import labels
-from culpa.label_errors import LabelErrors, find_label_errors
 from culpa.parts.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, Huber, Poisson, Quantile
 from culpa.sklearn.answers import numbers
 from culpa.sklearn.network import Objective
 from culpa.sklearn.perceptron import CONSTRAINTS, Perceptron, is_finite
+from culpa.studies.label_errors import LabelErrors, find_label_errors
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 

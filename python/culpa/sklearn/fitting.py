@@ -20,11 +20,11 @@ from sklearn.model_selection import train_test_split
 from culpa import _core, data
 from culpa._terminal import say
 from culpa.data import rounding
-from culpa.forgetting import Forgetting
-from culpa.health.healthcheck import HealthCheck
 from culpa.parts.optimizers import Optimizer
 from culpa.parts.schedules import as_schedule, checked_factors
 from culpa.sklearn.network import as_rows
+from culpa.studies.forgetting import Forgetting
+from culpa.studies.health.healthcheck import HealthCheck
 from culpa.training.callbacks import History, as_callbacks
 from culpa.training.monitor import warn_of_nan
 from culpa.training.progress import Reporter, make_reporter

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from culpa import _checks, _core
 from culpa.data import columns
 from culpa.data.examples import Examples
-from culpa.health.findings import Finding, LayerHealth, judge_vitals
-from culpa.health.vitals import measure_vitals
 from culpa.parts.optimizers import Adam
 from culpa.sequential import Sequential, check_sequential
+from culpa.studies.health.findings import Finding, LayerHealth, judge_vitals
+from culpa.studies.health.vitals import measure_vitals
 
 __all__ = ["Diagnosis", "diagnose", "diagnose_examples", "sample_examples"]
 

@@ -11,8 +11,8 @@ from culpa import _checks
 from culpa import _renamed as renamed
 from culpa.data import columns
 from culpa.data.examples import Examples
-from culpa.health.diagnosis import Diagnosis, diagnose_examples, sample_examples
-from culpa.health.findings import Finding
+from culpa.studies.health.diagnosis import Diagnosis, diagnose_examples, sample_examples
+from culpa.studies.health.findings import Finding
 from culpa.training.callbacks import Callback
 
 if TYPE_CHECKING:

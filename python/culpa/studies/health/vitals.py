@@ -12,12 +12,12 @@ from culpa import _core, data
 from culpa.answers import blame
 from culpa.data import target_size
 from culpa.data.examples import Examples
-from culpa.health.chance import chance_loss
-from culpa.health.findings import LayerHealth, Vitals
 from culpa.network.layers import DenseLayer
 from culpa.parts.layers import Dense
 from culpa.parts.optimizers import Adam
 from culpa.sequential import Sequential
+from culpa.studies.health.chance import chance_loss
+from culpa.studies.health.findings import LayerHealth, Vitals
 
 __all__ = ["measure_vitals"]
 

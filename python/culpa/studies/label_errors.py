@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks, held_out
+from culpa import _checks
 from culpa.answers.blame import make_frame
 from culpa.data import rounding
 from culpa.sequential import Sequential
+from culpa.studies import held_out
 
 __all__ = ["LabelError", "LabelErrors", "find_label_errors"]
 

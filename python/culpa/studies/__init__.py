@@ -1,0 +1,1 @@
+"""Studies: many walks of a model, or many models."""
