@@ -87,7 +87,7 @@ def digits() -> Dataset:
     >>> X_test.shape, y_test[:5].tolist()
     ((360, 64), [7, 6, 3, 7, 7])
     """
-    source = files("culpa") / "files" / "digits.npz"
+    source = files("culpa") / "assets" / "digits.npz"
     with source.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return Dataset(*(arrays[field] for field in Dataset._fields))
 

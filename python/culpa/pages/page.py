@@ -158,7 +158,7 @@ def tell_example(
 
 def render_page(values: Story) -> str:
     """Return the template with the values in it, and a policy that allows its own parts alone."""
-    template = (files("culpa") / "files" / "page.html").read_text(encoding="utf-8")
+    template = (files("culpa") / "assets" / "page.html").read_text(encoding="utf-8")
     sources = {}
     for tag in ("script", "style"):
         (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", template, re.DOTALL)
