@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import culpa
-from culpa import _aliases as aliases
+from culpa import _aliases
 from culpa.answers.attribution import METHODS, RULES
 from culpa.answers.blame import QUANTITIES
 from culpa.parts.layers import ACTIVATIONS, INITIALIZERS
@@ -116,8 +116,8 @@ def test_a_name_from_elsewhere_is_told_what_it_is_here(argument: str, name: Any,
     assert said.startswith(f"{argument}: expected ")
     assert says in said
     if "did you mean" in said:  # guessed by spelling: only where the name differs by its spelling
-        assert aliases.plain(re.findall(r"did you mean '(\w+)'", said)[0]) in (
-            aliases.plain(name if isinstance(name, str) else name.__name__)
+        assert _aliases.plain(re.findall(r"did you mean '(\w+)'", said)[0]) in (
+            _aliases.plain(name if isinstance(name, str) else name.__name__)
         )
 
 
@@ -139,15 +139,15 @@ VALID: dict[str, Any] = {
 
 @pytest.mark.parametrize("argument", VALID)
 def test_every_answer_of_the_table_is_valid_or_advice(argument: str) -> None:
-    assert aliases._TABLE.keys() == VALID.keys()
+    assert _aliases._TABLE.keys() == VALID.keys()
     valid, seen = VALID[argument], set()
-    for names, answer in aliases._TABLE[argument].items():
+    for names, answer in _aliases._TABLE[argument].items():
         assert answer in valid or " " in answer, answer
         for name in names.split():
-            assert name == aliases.plain(name)
+            assert name == _aliases.plain(name)
             assert name not in seen
             seen.add(name)
-            assert argument == "monitor" or name not in map(aliases.plain, valid)
+            assert argument == "monitor" or name not in map(_aliases.plain, valid)
         for quoted in re.findall(r"'(\w+)'", answer):
             assert quoted == "lbfgs" or any(quoted in names for names in VALID.values()), answer
 

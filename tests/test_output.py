@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import culpa
-from culpa import _terminal as terminal
+from culpa import _terminal
 
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
 X = np.random.default_rng(0).normal(size=(60, 3))
@@ -245,7 +245,7 @@ def test_ctrl_c_in_a_write_is_still_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> N
 
 def written(text: str, encoding: str) -> str:
     raw = io.BytesIO()
-    output = terminal.Output(io.TextIOWrapper(raw, encoding, newline=""))
+    output = _terminal.Output(io.TextIOWrapper(raw, encoding, newline=""))
     output.write(text)
     output.flush()
     assert output.error is None
@@ -263,13 +263,13 @@ def test_what_an_encoding_lacks_is_written_in_ascii() -> None:
 
 def test_a_stream_of_bytes_is_not_mistaken_for_one_of_text() -> None:
     with pytest.raises(TypeError, match="expected a string"):
-        terminal.Output(Log()).write(b"")  # type: ignore[arg-type]
+        _terminal.Output(Log()).write(b"")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("character", ["\x1b", "\x07", "\r", "\n", "\x9b", "\u202e", "\u2028"])
 def test_nothing_printable_steers_the_terminal(character: str) -> None:
-    assert character not in terminal.printable(f"a{character}b")
-    assert terminal.printable("plain ü “text”") == "plain ü “text”"
+    assert character not in _terminal.printable(f"a{character}b")
+    assert _terminal.printable("plain ü “text”") == "plain ü “text”"
 
 
 # The command line

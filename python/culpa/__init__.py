@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from culpa._core import set_num_threads as _set_num_threads  # isort: split
 
 from culpa import datasets
+from culpa._version import __version__ as __version__
 from culpa.answers.attribution import Attribution
 from culpa.answers.blame import Blame
 from culpa.answers.influence import Influence
@@ -46,13 +47,14 @@ from culpa.studies.forgetting import Forgetting
 from culpa.studies.health import Diagnosis, HealthCheck, diagnose
 from culpa.studies.label_errors import LabelError, LabelErrors, find_label_errors
 from culpa.studies.scores import el2n, grand
-from culpa.training.callbacks import Callback, EarlyStopping, History
+from culpa.training.callbacks import Callback
+from culpa.training.history import History
+from culpa.training.stopping import EarlyStopping
 from culpa.training.training import DivergedError
 
 if TYPE_CHECKING:
     from culpa import plots
 
-__version__ = "0.1.0"
 
 _set_num_threads(_default_threads())
 _follow_threadpoolctl()

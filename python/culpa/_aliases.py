@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from culpa import _renamed as renamed
+from culpa import _renamed
 
 __all__ = ["mend_name", "plain"]
 
@@ -244,7 +244,7 @@ def _answers(table: dict[str, str]) -> dict[str, str]:
 
 
 _ANSWERS = {
-    argument: _answers(table) | renamed.NAMES.get(argument, {})
+    argument: _answers(table) | _renamed.NAMES.get(argument, {})
     for argument, table in _TABLE.items()
 }
 

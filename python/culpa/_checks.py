@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from culpa import _aliases as aliases
+from culpa import _aliases
 
 __all__ = [
     "choice",
@@ -43,7 +43,7 @@ def choice(name: str, value: Any, valid: Iterable[str]) -> str:
     names = list(valid)
     if isinstance(value, str) and value in names:
         return value
-    mend = aliases.mend_name(name, value, names)
+    mend = _aliases.mend_name(name, value, names)
     mend = f"; {mend}" if mend else ""
     if not isinstance(value, str):
         raise TypeError(

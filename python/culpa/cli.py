@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from culpa import _terminal as terminal
+from culpa import _terminal
 
 app = typer.Typer(
     help="Culpa trains dense neural networks on the CPU and can say who is to blame for a mistake.",
@@ -27,9 +27,9 @@ def demo() -> None:
 @app.command()
 def info() -> None:
     """Print version, CPU, instruction set and threads."""
-    import culpa
+    from culpa.machine.config import show_config
 
-    culpa.show_config()
+    show_config()
 
 
 @app.command()
@@ -103,13 +103,13 @@ def blame(
         run(Options(model, data, example, html, target, shape, learning_rate, top, title))
     except (ValueError, TypeError, OSError) as error:
         for line in str(error).split("\n"):
-            typer.echo(terminal.printable(line), err=True)
+            typer.echo(_terminal.printable(line), err=True)
         raise typer.Exit(1) from None
 
 
 def main() -> None:
     """Run the command line."""
-    with terminal.steady():
+    with _terminal.steady():
         app()
 
 

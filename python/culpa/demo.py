@@ -16,8 +16,15 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-import culpa
+from culpa import datasets
 from culpa._terminal import stdout
+from culpa.answers.blame import Blame
+from culpa.machine.threads import get_num_threads
+from culpa.parts.layers import Dense, Dropout
+from culpa.parts.optimizers import SGD, AdamW
+from culpa.parts.schedules import OneCycle
+from culpa.sequential import Sequential
+from culpa.training.history import History
 
 Array = NDArray[Any]
 
@@ -26,16 +33,16 @@ FIX_RATE = 0.05  # of the one step on one picture: enough to change the guess
 PANEL = 37  # columns: two panels side by side on a terminal of 80
 
 
-def make_model() -> culpa.Sequential:
+def make_model() -> Sequential:
     """Return the demo's network."""
-    return culpa.Sequential(
+    return Sequential(
         [
-            culpa.Dropout(0.1),
-            culpa.Dense(512, "relu"),
-            culpa.Dropout(0.4),
-            culpa.Dense(256, "relu"),
-            culpa.Dropout(0.3),
-            culpa.Dense(10),
+            Dropout(0.1),
+            Dense(512, "relu"),
+            Dropout(0.4),
+            Dense(256, "relu"),
+            Dropout(0.3),
+            Dense(10),
         ],
         loss="cross_entropy",
         input_scale=1 / 16,
@@ -45,14 +52,14 @@ def make_model() -> culpa.Sequential:
 def main(console: Console | None = None) -> float:
     """Run the demo; return the accuracy on the held-out digits."""
     console = console or Console(file=stdout())
-    X, y, X_test, y_test = culpa.datasets.digits()
+    X, y, X_test, y_test = datasets.digits()
     console.print(
         f"[bold]Culpa[/] learns to read: {len(X):,} handwritten digits to learn from, "
         f"{len(X_test)} held out. Layers of 64 inputs, 512, 256 and 10 nodes."
     )
     console.print("\nAfter one look at each digit, the young network still errs:\n")
     model = make_model()
-    model.fit(X, y, epochs=1, batch_size=32, optimizer=culpa.AdamW(1e-3), verbose=False)
+    model.fit(X, y, epochs=1, batch_size=32, optimizer=AdamW(1e-3), verbose=False)
     show_moments(console, model, X_test, y_test)
 
     console.print(f"\nThis, {EPOCHS * -(-len(X) // 32):,} times over, is training:\n")
@@ -63,8 +70,8 @@ def main(console: Console | None = None) -> float:
         y,
         epochs=EPOCHS,
         batch_size=32,
-        optimizer=culpa.AdamW(3e-3),
-        schedule=culpa.OneCycle(),
+        optimizer=AdamW(3e-3),
+        schedule=OneCycle(),
         validation_data=(X_test, y_test),
     )
     seconds = time.perf_counter() - began
@@ -74,12 +81,12 @@ def main(console: Console | None = None) -> float:
     console.print(
         f"\nRight on [bold]{right} of {len(y_test)}[/] held-out digits "
         f"([bold green]{measured['accuracy']:.1%}[/]), after {seconds:.2f} s of training on "
-        f"{culpa.get_num_threads()} threads."
+        f"{get_num_threads()} threads."
     )
     return measured["accuracy"]
 
 
-def show_moments(console: Console, model: culpa.Sequential, X: Array, y: Array) -> None:
+def show_moments(console: Console, model: Sequential, X: Array, y: Array) -> None:
     """Draw guess, loss, blame and fix for the digit that the model gets most wrong."""
     blame = model.blame(X, y, want=("losses", "nodes", "inputs"))
     wrong = model.predict(X) != y
@@ -87,7 +94,7 @@ def show_moments(console: Console, model: culpa.Sequential, X: Array, y: Array) 
     image, label = X[i], int(y[i])
     before = model.predict_proba(X[i : i + 1])[0]
     fixed = model.copy()
-    fixed.fit(X[i : i + 1], y[i : i + 1], epochs=1, optimizer=culpa.SGD(FIX_RATE), verbose=False)
+    fixed.fit(X[i : i + 1], y[i : i + 1], epochs=1, optimizer=SGD(FIX_RATE), verbose=False)
     after = fixed.predict_proba(X[i : i + 1])[0]
     loss_after = fixed.evaluate(X[i : i + 1], y[i : i + 1])["loss"]
 
@@ -169,7 +176,7 @@ def bars(probabilities: Array, label: int, title: str = "") -> Text:
     return text
 
 
-def worst_nodes(blame: culpa.Blame, i: int) -> Text:
+def worst_nodes(blame: Blame, i: int) -> Text:
     """List the nodes with the strongest error signals of each layer."""
     text = Text()
     names = ["hidden 1 node", "hidden 2 node", "output node"]
@@ -181,7 +188,7 @@ def worst_nodes(blame: culpa.Blame, i: int) -> Text:
     return text
 
 
-def epoch_table(history: culpa.History) -> Table:
+def epoch_table(history: History) -> Table:
     """Return loss and accuracy per epoch, as two columns of rows."""
     table = Table(box=None, padding=(0, 1), header_style="bold")
     half = -(-history.epochs // 2)

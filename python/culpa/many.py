@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike
 
 from culpa import _checks
 from culpa.sequential import Sequential
-from culpa.training import training
-from culpa.training.callbacks import Callback, History
+from culpa.training import run
+from culpa.training.callbacks import Callback
+from culpa.training.history import History
 from culpa.training.options import FitOptions, as_options
 
 __all__ = ["fit_many"]
@@ -85,7 +86,7 @@ def fit_many(
     own: list[dict[str, Any]] = [{}] * len(models)
     if rows is not None:
         own = [{"rows": each} for each in rows]
-    return training.fit_side_by_side(
+    return run.fit_side_by_side(
         [model._network for model in models],
         models,
         X,

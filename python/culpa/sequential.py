@@ -21,9 +21,10 @@ from culpa.parts.losses import Loss
 from culpa.parts.optimizers import Optimizer
 from culpa.parts.privacy import Privacy
 from culpa.parts.schedules import Schedule
-from culpa.training import training
-from culpa.training.callbacks import EarlyStopping, History
+from culpa.training import run
+from culpa.training.history import History
 from culpa.training.options import Callbacks, as_options
+from culpa.training.stopping import EarlyStopping
 
 __all__ = ["Sequential", "check_sequential", "load"]
 
@@ -296,7 +297,7 @@ class Sequential:
                 **unknown,
             }
         )
-        return training.fit(self._network, self, X, y, options)
+        return run.fit(self._network, self, X, y, options)
 
     # Guesses
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _renamed as renamed
+from culpa import _renamed
 from culpa.data.labels import one_each, sorted_labels
 
 __all__ = ["Groups", "Quantities", "group_blame"]
@@ -31,7 +31,7 @@ class Quantities:
         values = self.__dict__.get("_values", {})
         if name in values:
             return values[name]
-        if mend := renamed.mend_name("Blame", name):
+        if mend := _renamed.mend_name("Blame", name):
             raise AttributeError(mend)
         asked = "weights" if name == "biases" else name
         if asked in self.askable:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-import culpa
 from culpa._terminal import stdout
 from culpa.machine.config import config
+from culpa.machine.threads import set_num_threads
 
 PAUSE, MAX_PAUSES = 0.02, 50  # between sides: seconds of a look at whether threads still spin
 THREAD_VARIABLES = (
@@ -46,7 +46,7 @@ def limit_threads(count: int) -> None:
     if restart:
         stdout().flush()
         os.execve(sys.executable, sys.orig_argv, os.environ | wanted)
-    culpa.set_num_threads(count)
+    set_num_threads(count)
 
 
 def thread_environment(count: int, environment: Mapping[str, str] = os.environ) -> dict[str, str]:

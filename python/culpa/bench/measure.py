@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-import culpa
 from culpa import _core
 from culpa.bench import cpu_use
 from culpa.bench.cpu_use import Look, Use
@@ -17,6 +16,7 @@ from culpa.bench.machine import settle
 from culpa.bench.peers import Peer
 from culpa.bench.sides import Side
 from culpa.bench.workloads import Problem, Workload
+from culpa.machine.threads import get_num_threads
 
 CHECKED_STEPS, TOLERANCE = 5, 1e-4  # the sides' losses must agree to this, relatively
 WARM_UP = 0.1  # untimed part of a round, as a fraction of its timed steps
@@ -159,7 +159,7 @@ def measure(
         report(f"{workload.name}: round {i + 1} of {rounds}")
         settle()
         result.peak.append(
-            _core.measure_peak(float64=False, threads=culpa.get_num_threads(), rounds=PEAK_LOOKS)
+            _core.measure_peak(float64=False, threads=get_num_threads(), rounds=PEAK_LOOKS)
         )
         for row, side in turns if i % 2 == 0 else reversed(turns):
             seconds_per_step, use = time_round(side, row.steps)

@@ -9,16 +9,15 @@ import numpy as np
 
 from culpa import _core
 from culpa._terminal import say
+from culpa._version import __version__
 
 __all__ = ["config", "show_config"]
 
 
 def config() -> dict[str, str]:
     """Return version, CPU, instruction set and threads, as text."""
-    import culpa
-
     return {
-        "culpa": culpa.__version__,
+        "culpa": __version__,
         "CPU": _cpu(),
         "instruction set": f"{_core.instruction_set()} (of {', '.join(_core.instruction_sets())})",
         "threads": str(_core.num_threads()),
@@ -34,7 +33,7 @@ def show_config() -> None:
     Examples
     --------
     >>> import culpa
-    >>> culpa.show_config()  # doctest: +ELLIPSIS
+    >>> show_config()  # doctest: +ELLIPSIS
     culpa ...
     """
     items = config()

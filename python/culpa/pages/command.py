@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import culpa
 from culpa._terminal import printable, say
 from culpa.data import columns
 from culpa.data import files as writing
 from culpa.pages import readers
 from culpa.pages.page import Story, render_page, tell_example
+from culpa.sequential import load
 
 __all__ = ["Options", "run", "summary"]
 
@@ -37,7 +37,7 @@ def run(options: Options) -> None:
     if options.html is not None:
         inputs = {"model": options.model, "data": Path(options.data)}
         writing.check_output("html", options.html, (".html", ".htm"), inputs)
-    model = culpa.load(options.model)
+    model = load(options.model)
     table = readers.read_table(options.data, model.loss, model.output_size, options.target)
     if model.feature_names is not None and table.feature_names is not None:
         columns.check_names(model.feature_names, table.feature_names, "data")

@@ -10,8 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from culpa import _aliases as aliases
-from culpa import _checks, _core
+from culpa import _aliases, _checks, _core
 
 __all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "as_optimizer"]
 
@@ -212,7 +211,7 @@ def as_optimizer(optimizer: str | Optimizer) -> Optimizer:
         return optimizer
     if isinstance(optimizer, str):
         return OPTIMIZERS[_checks.choice("optimizer", optimizer, OPTIMIZERS)]()
-    mend = aliases.mend_name("optimizer", optimizer, OPTIMIZERS)
+    mend = _aliases.mend_name("optimizer", optimizer, OPTIMIZERS)
     raise TypeError(
         f"optimizer: expected a name ({', '.join(OPTIMIZERS)}) or an optimizer such as "
         f"culpa.Adam(1e-3), got {_checks.describe(optimizer)}{mend and '; ' + mend}"

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _aliases as aliases
-from culpa import _checks, _core, data
-from culpa import _renamed as renamed
+from culpa import _aliases, _checks, _core, _renamed
 
 __all__ = [
     "SCHEDULES",
@@ -26,7 +24,6 @@ __all__ = [
     "Schedule",
     "StepDecay",
     "as_schedule",
-    "checked_factors",
 ]
 
 Floats = NDArray[np.float64]
@@ -50,7 +47,7 @@ class Constant(Schedule):
         return np.ones_like(steps)
 
 
-@renamed.refuse_old_arguments
+@_renamed.refuse_old_arguments
 @dataclass(frozen=True)
 class StepDecay(Schedule):
     """Times `factor` after every `every_epochs` epochs.
@@ -72,7 +69,7 @@ class StepDecay(Schedule):
 
     every_epochs: int
     factor: float = 0.1
-    every = renamed.OldName()
+    every = _renamed.OldName()
 
     def __post_init__(self) -> None:
         _checks.integer("every_epochs", self.every_epochs, 1)
@@ -196,23 +193,8 @@ def as_schedule(schedule: str | Schedule) -> Schedule:
         return schedule
     if isinstance(schedule, str):
         return SCHEDULES[_checks.choice("schedule", schedule, SCHEDULES)]()
-    mend = aliases.mend_name("schedule", schedule, SCHEDULES)
+    mend = _aliases.mend_name("schedule", schedule, SCHEDULES)
     raise TypeError(
         f"schedule: expected a name ({', '.join(SCHEDULES)}) or a schedule such as "
         f"culpa.Cosine(), got {_checks.describe(schedule)}{mend and '; ' + mend}"
     )
-
-
-def checked_factors(
-    schedule: Schedule, steps: NDArray[np.float64], total: int, epochs: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return a schedule's factors on the learning rate (steps,), a user's own among them."""
-    given = schedule.factors(steps, total, epochs)
-    factors = np.asarray(data.as_array("schedule", given), dtype=np.float64)
-    expected = f"schedule: expected factors() to give {len(steps)} finite numbers of at least 0"
-    if factors.shape != steps.shape:
-        raise ValueError(f"{expected}, one per step, got shape {factors.shape}")
-    bad = np.flatnonzero(~np.isfinite(factors) | (factors < 0))
-    if bad.size:
-        raise ValueError(f"{expected}, got {factors[bad[0]]} for step {bad[0]}")
-    return factors

@@ -21,13 +21,15 @@ from culpa import _core, data
 from culpa._terminal import say
 from culpa.data import rounding
 from culpa.parts.optimizers import Optimizer
-from culpa.parts.schedules import as_schedule, checked_factors
+from culpa.parts.schedules import as_schedule
 from culpa.sklearn.network import as_rows
 from culpa.studies.forgetting import Forgetting
 from culpa.studies.health.healthcheck import HealthCheck
-from culpa.training.callbacks import History, as_callbacks
+from culpa.training.callbacks import as_callbacks
+from culpa.training.history import History
 from culpa.training.monitor import warn_of_nan
 from culpa.training.progress import Reporter, make_reporter
+from culpa.training.rates import checked_factors
 from culpa.training.training import CHUNK_SECONDS, MOST_ROWS
 
 if TYPE_CHECKING:

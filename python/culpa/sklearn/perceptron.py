@@ -24,8 +24,7 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from culpa import _aliases as aliases
-from culpa import data
+from culpa import _aliases, data
 from culpa.data import rounding
 from culpa.machine.threads import own_threads
 from culpa.parts.layers import ACTIVATIONS, Activation, Dropout
@@ -99,7 +98,7 @@ class Perceptron(Answers, CallbackSupportMixin):
         except InvalidParameterError as error:
             for name, valid in NAMED.items():
                 value = getattr(self, name)
-                mend = aliases.mend_name(name, value, valid) if isinstance(value, str) else ""
+                mend = _aliases.mend_name(name, value, valid) if isinstance(value, str) else ""
                 if mend and value not in valid and f"{name!r} parameter" in str(error):
                     raise InvalidParameterError(f"{error}; {mend}") from None
             raise

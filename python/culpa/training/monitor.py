@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from culpa import _checks
-from culpa.training.callbacks import EarlyStopping
+from culpa.training.stopping import EarlyStopping
 
 __all__ = ["check_measurable", "choose_key", "warn_of_nan"]
 

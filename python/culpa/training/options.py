@@ -12,7 +12,8 @@ from culpa import _checks
 from culpa.parts.optimizers import Optimizer
 from culpa.parts.privacy import Privacy
 from culpa.parts.schedules import Schedule
-from culpa.training.callbacks import Callback, EarlyStopping
+from culpa.training.callbacks import Callback
+from culpa.training.stopping import EarlyStopping
 
 __all__ = ["FitOptions", "Options", "as_options"]
 

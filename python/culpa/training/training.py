@@ -9,27 +9,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks, _core, data
-from culpa.data import columns, rounding, target_size
+from culpa.data import columns, target_size
 from culpa.data.examples import Examples, measure_alike, split_rows, validation_examples
 from culpa.network.network import Network, Snapshot
 from culpa.parts.optimizers import Adam, as_optimizer
 from culpa.parts.privacy import check_examples, check_privacy
-from culpa.parts.schedules import as_schedule, checked_factors
+from culpa.parts.schedules import as_schedule
 from culpa.training import monitor
 from culpa.training.accounting import Account
-from culpa.training.callbacks import EarlyStopping, History, as_callbacks, as_early_stopping
+from culpa.training.callbacks import as_callbacks
+from culpa.training.history import History
 from culpa.training.options import Options
 from culpa.training.progress import Reporter, make_reporter
+from culpa.training.rates import checked_factors
+from culpa.training.stopping import EarlyStopping, as_early_stopping
 
-__all__ = ["DivergedError", "Training", "fit", "fit_side_by_side"]
+__all__ = ["CHUNK_SECONDS", "MOST_ROWS", "DivergedError", "Training"]
 
 ANEW = "; to train on other columns, build a new model, or set feature_names to None"
 CHUNK_SECONDS = 0.05
@@ -437,73 +438,3 @@ class Training:
         with _core.lend(self.network.claim):
             for callback in self.callbacks:
                 callback.on_fit_end(self)
-
-
-def fit(network: Network, model: Any, X: Any, y: Any, options: Options) -> History:
-    """Train a network; `model` is its face, which callbacks see."""
-    with _core.claim([network.claim], "fit", trains=True), rounding.once():
-        return run(Training(network, model, X, y, options))
-
-
-def fit_side_by_side(
-    networks: Sequence[Network], models: Sequence[Any], X: Any, y: Any, options: Sequence[Options]
-) -> list[History]:
-    """Train several networks on the same data at once."""
-    claims = [network.claim for network in networks]
-    with _core.claim(claims, "fit_many", trains=True), rounding.once():
-        return run_side_by_side(
-            [
-                Training(network, model, X, y, own)
-                for network, model, own in zip(networks, models, options, strict=True)
-            ]
-        )
-
-
-def run(training: Training) -> History:
-    """Work through a training's chunks."""
-    try:
-        training.begin()
-        while (job := training.next_job(CHUNK_SECONDS)) is not None:
-            training.take_result(training.core.train(job))
-    except KeyboardInterrupt:
-        training.history.stopped = "interrupted"
-        raise
-    except (RuntimeError, MemoryError):
-        training.take_back()
-        raise
-    else:
-        return training.finish()
-    finally:
-        training.close()
-
-
-def run_side_by_side(trainings: Sequence[Training]) -> list[History]:
-    """Work through the chunks of several trainings at once."""
-    most_rows = MOST_ROWS // len(trainings)
-    with ExitStack() as begun:
-        try:
-            for training in trainings:
-                begun.callback(training.close)
-                training.begin()
-            while jobs := [
-                (training, job)
-                for training in trainings
-                if (job := training.next_job(CHUNK_SECONDS, most_rows)) is not None
-            ]:
-                cores: list[Any] = [training.core for training, _ in jobs]
-                results = _core.train_side_by_side(cores, [job for _, job in jobs])
-                # What raises comes last: the others have done their steps, too.
-                failed = ("diverged", "not_finite")
-                for (training, _), result in sorted(
-                    zip(jobs, results, strict=True), key=lambda pair: pair[1][1] in failed
-                ):
-                    training.take_result(result)
-        except KeyboardInterrupt:
-            for training in trainings:
-                training.history.stopped = "interrupted"
-            raise
-        except (RuntimeError, MemoryError):
-            for training in trainings:
-                training.take_back()
-            raise
-        return [training.finish() for training in trainings]

@@ -7,17 +7,19 @@ from typing import Any
 
 import numpy as np
 
-import culpa
 from culpa import _core
 from culpa.bench.workloads import LEARNING_RATE, Problem
+from culpa.parts.layers import Dense
+from culpa.parts.optimizers import Adam
+from culpa.sequential import Sequential
 
 CHUNK_SECONDS = 0.05  # as in fit
 
 
-def make_model(shape: Sequence[int], **options: Any) -> culpa.Sequential:
+def make_model(shape: Sequence[int], **options: Any) -> Sequential:
     """Return culpa's network of this shape."""
-    layers = [culpa.Dense(width, "relu") for width in shape[1:-1]] + [culpa.Dense(shape[-1])]
-    return culpa.Sequential(layers, loss="cross_entropy", input_size=shape[0], **options)
+    layers = [Dense(width, "relu") for width in shape[1:-1]] + [Dense(shape[-1])]
+    return Sequential(layers, loss="cross_entropy", input_size=shape[0], **options)
 
 
 class CulpaSide:
@@ -32,7 +34,7 @@ class CulpaSide:
             | {f"dense_{i}.bias": bias for i, bias in enumerate(problem.biases)}
         )
         self.core = model._network.core
-        self.core.set_optimizer(culpa.Adam(LEARNING_RATE).for_core())
+        self.core.set_optimizer(Adam(LEARNING_RATE).for_core())
         self.initial = self.core.parameters().copy()
         self.no_moments = np.zeros_like(self.initial)
         batches = self.workload.batches

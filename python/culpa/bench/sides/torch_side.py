@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-import culpa
 from culpa.bench.workloads import LEARNING_RATE, Problem
+from culpa.machine.threads import get_num_threads
 
 
 def make_network(weights: Sequence[Any], biases: Sequence[Any]) -> nn.Sequential:
@@ -28,7 +28,7 @@ class TorchSide:
     """Steps of PyTorch: nothing is read back before the last one."""
 
     def __init__(self, problem: Problem) -> None:
-        torch.set_num_threads(culpa.get_num_threads())
+        torch.set_num_threads(get_num_threads())
         self.problem, self.workload = problem, problem.workload
         self.X, self.y = torch.from_numpy(problem.X), torch.from_numpy(problem.y)
         self.batches = torch.from_numpy(problem.order).split(self.workload.batch)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from culpa import _checks
-from culpa import _renamed as renamed
+from culpa import _checks, _renamed
 from culpa.data import columns
 from culpa.data.examples import Examples
 from culpa.studies.health.diagnosis import Diagnosis, diagnose_examples, sample_examples
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["HealthCheck"]
 
 
-@renamed.refuse_old_arguments
+@_renamed.refuse_old_arguments
 class HealthCheck(Callback):
     """Diagnose the network at the end of epochs; training itself stays the same, bit for bit.
 
@@ -67,7 +66,7 @@ class HealthCheck(Callback):
     """
 
     one_model = True
-    every = renamed.OldName()
+    every = _renamed.OldName()
 
     def __init__(
         self,
