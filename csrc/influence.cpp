@@ -77,13 +77,13 @@ template <class T> void pack_rows(Matrix<T> from, std::size_t rows, std::size_t 
   for (std::size_t r = 0; r < rows; r += k.panel) {
     T *panel = to + (first + r) * from.columns;
     for (std::size_t j = 0; j < from.columns; j += k.panel)
-      k.pack({from.data + j / k.panel * from.stride + r * k.panel,
-              k.panel,
-              k.panel,
-              {0, std::min(k.panel, rows - r)},
-              {0, std::min(k.panel, from.columns - j)},
-              nullptr,
-              panel + j * k.panel});
+      k.pack({.w = from.data + j / k.panel * from.stride + r * k.panel,
+              .n_inputs = k.panel,
+              .n_outputs = k.panel,
+              .inputs = {0, std::min(k.panel, rows - r)},
+              .outputs = {0, std::min(k.panel, from.columns - j)},
+              .forward = nullptr,
+              .backward = panel + j * k.panel});
   }
 }
 
@@ -193,8 +193,14 @@ void score_tile(const InfluenceJob<T> &job, const Tests<T> &tests, Range some_pa
   const std::size_t count = some_panels.end - some_panels.begin;
   const std::size_t left = tests.rows.end - tests.rows.begin - some_panels.begin * k.panel;
   const auto product = [&](Matrix<T> x, const T *packed, const T *bias, T *to) {
-    k.product({x.data, x.stride, packed + some_panels.begin * k.panel * x.columns, bias, to,
-               space.stride, x.columns, left},
+    k.product({.x = x.data,
+               .x_stride = x.stride,
+               .w = packed + some_panels.begin * k.panel * x.columns,
+               .bias = bias,
+               .y = to,
+               .y_stride = space.stride,
+               .inputs = x.columns,
+               .outputs = left},
               {0, rows}, {0, count});
   };
   for (std::size_t m = 0; m < job.models.size(); ++m) {
