@@ -189,16 +189,6 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "The arrays that the flat vector consists of, in its order: (name, offset, shape, "
           "whether weight decay applies).")
       .def(
-          "offsets",
-          [](const M &model) {
-            std::vector<std::pair<std::size_t, std::size_t>> offsets;
-            offsets.reserve(model.network.layers.size());
-            for (const Layer &layer : model.network.layers)
-              offsets.emplace_back(layer.weight, layer.bias);
-            return offsets;
-          },
-          "Where each layer's weights and biases begin in the flat vector.")
-      .def(
           "set_parameters",
           [](M &model, const py::array &values) {
             const T *from = vector<T>(values, "values", model.network.parameters);

@@ -113,10 +113,6 @@ class Model32:
         """
         Copies of the optimizer's two moments (empty where it keeps none), and its steps.
         """
-    def offsets(self) -> list[tuple[int, int]]:
-        """
-        Where each layer's weights and biases begin in the flat vector.
-        """
     def parameters(self) -> numpy.typing.NDArray[numpy.float32]:
         """
         The flat parameter vector, a read-only view.
@@ -203,10 +199,6 @@ class Model64:
     def moments(self) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
         """
         Copies of the optimizer's two moments (empty where it keeps none), and its steps.
-        """
-    def offsets(self) -> list[tuple[int, int]]:
-        """
-        Where each layer's weights and biases begin in the flat vector.
         """
     def parameters(self) -> numpy.typing.NDArray[numpy.float64]:
         """
