@@ -55,9 +55,16 @@ void backward(const Network &network, const Parameters<T> &parameters, Workspace
                         !space.slopes[l - 1].data; // relu's slope, while the tile is in registers
     // below (rows, inputs) = delta (rows, outputs) . weight^T
     by_stretches(crew, rows, [&](Range some) {
-      k.product({delta.data, delta.stride, weights, nullptr, below.data, below.stride,
-                 layer.outputs, layer.inputs, masked ? kernels::End::masked : kernels::End::plain,
-                 space.hidden[l].data},
+      k.product({.x = delta.data,
+                 .x_stride = delta.stride,
+                 .w = weights,
+                 .bias = nullptr,
+                 .y = below.data,
+                 .y_stride = below.stride,
+                 .inputs = layer.outputs,
+                 .outputs = layer.inputs,
+                 .end = masked ? kernels::End::masked : kernels::End::plain,
+                 .mask = space.hidden[l].data},
                 some, columns);
       if (l > 0 && !masked)
         through_activation(network.layers[l - 1], space.hidden[l], space.slopes[l - 1], below, some,

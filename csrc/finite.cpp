@@ -116,7 +116,7 @@ std::size_t find_not_finite(const Source &source, double given_scale, std::size_
   buffers.reserve(useful);
   for (std::size_t i = 0; i < useful; ++i)
     buffers.emplace_back(source.columns);
-  const ExamplesView examples{source, {}};
+  const ExamplesView examples{.x = source, .y = {}};
   std::atomic<std::size_t> bad{no_row};
   run(useful, [&](const Crew &crew) {
     const Range mine = crew.share({0, source.rows});

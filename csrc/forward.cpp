@@ -15,10 +15,10 @@ using kernels::active;
 
 namespace {
 std::atomic<std::size_t> forced_threads{0};
-std::atomic<int> forced_split{-1};
+std::atomic<Split> forced_split{Split::rows};
 } // namespace
 
-void force_plan(std::size_t threads, int split) {
+void force_plan(std::size_t threads, Split split) {
   forced_threads.store(threads);
   forced_split.store(split);
 }
@@ -60,7 +60,7 @@ std::uint32_t dropout_threshold(double rate) {
 Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t most_threads,
                const Source *x) {
   if (const std::size_t threads = forced_threads.load(); threads > 0)
-    return {threads, static_cast<Split>(forced_split.load())};
+    return {threads, forced_split.load()};
   constexpr double flops_per_second = 8e10; // of one core, roughly
   constexpr std::size_t few_rows = 8;       // below, a thread reads weights more than it computes
   const bool trains = walk == Walk::train;
@@ -120,16 +120,17 @@ void drop_values(Matrix<T> values, T *slopes, Range rows, Range some_panels, dou
   const auto panel = active<T>().panel;
   const std::uint32_t threshold = dropout_threshold(rate);
   for (std::size_t p = some_panels.begin; p < some_panels.end; ++p)
-    active<T>().dropout(
-        {values.data + p * values.stride,
-         slopes ? slopes + p * values.stride : nullptr,
-         rows,
-         draw.first_row,
-         static_cast<std::uint32_t>(p * panel),
-         threshold,
-         static_cast<T>(1 / (1 - rate)),
-         {static_cast<std::uint32_t>(draw.seed), static_cast<std::uint32_t>(draw.seed >> 32U)},
-         {static_cast<std::uint32_t>(draw.step), stream(Purpose::dropout, matrix, draw.member)}});
+    active<T>().dropout({.values = values.data + p * values.stride,
+                         .slopes = slopes ? slopes + p * values.stride : nullptr,
+                         .rows = rows,
+                         .first_row = draw.first_row,
+                         .first_unit = static_cast<std::uint32_t>(p * panel),
+                         .threshold = threshold,
+                         .scale = static_cast<T>(1 / (1 - rate)),
+                         .key = {static_cast<std::uint32_t>(draw.seed),
+                                 static_cast<std::uint32_t>(draw.seed >> 32U)},
+                         .stream = {static_cast<std::uint32_t>(draw.step),
+                                    stream(Purpose::dropout, matrix, draw.member)}});
 }
 
 } // namespace
@@ -140,20 +141,27 @@ std::size_t gather(const Source &source, const ExamplesView &examples, Range pos
   const auto &k = active<T>();
   T *row = to.data + (positions.begin - first) * k.panel;
   if (plain(source))
-    return k.gather({source.dtype, source.data, source.row_stride, source.columns, examples.order,
-                     positions, scale, row, to.stride});
+    return k.gather({.type = source.dtype,
+                     .source = source.data,
+                     .row_stride = source.row_stride,
+                     .columns = source.columns,
+                     .order = examples.order,
+                     .positions = positions,
+                     .scale = scale,
+                     .to = row,
+                     .stride = to.stride});
   std::size_t bad = no_row;
   for (std::size_t i = positions.begin; i < positions.end; ++i, row += k.panel) {
     copy_row(source, examples.row(i), buffer.raw.data());
-    if (k.gather({source.dtype,
-                  buffer.raw.data(),
-                  0,
-                  source.columns,
-                  nullptr,
-                  {0, 1},
-                  scale,
-                  row,
-                  to.stride}) != no_row &&
+    if (k.gather({.type = source.dtype,
+                  .source = buffer.raw.data(),
+                  .row_stride = 0,
+                  .columns = source.columns,
+                  .order = nullptr,
+                  .positions = {0, 1},
+                  .scale = scale,
+                  .to = row,
+                  .stride = to.stride}) != no_row &&
         bad == no_row)
       bad = examples.row(i);
   }
@@ -163,8 +171,14 @@ std::size_t gather(const Source &source, const ExamplesView &examples, Range pos
 template <class T>
 std::size_t gather_rows(const Source &source, const ExamplesView &examples, Range positions,
                         T *to) {
-  return active<T>().rows({source.dtype, source.data, source.row_stride, source.column_stride,
-                           source.columns, examples.order, positions, to});
+  return active<T>().rows({.type = source.dtype,
+                           .source = source.data,
+                           .row_stride = source.row_stride,
+                           .column_stride = source.column_stride,
+                           .columns = source.columns,
+                           .order = examples.order,
+                           .positions = positions,
+                           .to = to});
 }
 
 template <class T>
@@ -179,11 +193,25 @@ void forward_layer(const Parameters<T> &parameters, const Layer &layer, std::siz
   const T *weight = parameters.packed.data() + copy.forward;
   const T *bias = parameters.packed.data() + copy.bias;
   if (entries)
-    k.sparse_product(
-        {entries->view(), weight, bias, h.data, h.stride, layer.inputs, layer.outputs, end}, rows,
-        some_panels);
+    k.sparse_product({.x = entries->view(),
+                      .w = weight,
+                      .bias = bias,
+                      .y = h.data,
+                      .y_stride = h.stride,
+                      .inputs = layer.inputs,
+                      .outputs = layer.outputs,
+                      .end = end},
+                     rows, some_panels);
   else
-    k.product({x.data, x.stride, weight, bias, h.data, h.stride, layer.inputs, layer.outputs, end},
+    k.product({.x = x.data,
+               .x_stride = x.stride,
+               .w = weight,
+               .bias = bias,
+               .y = h.data,
+               .y_stride = h.stride,
+               .inputs = layer.inputs,
+               .outputs = layer.outputs,
+               .end = end},
               rows, some_panels);
   const bool drops = dropout && layer.dropout > 0;
   if ((layer.activation != Activation::identity && !fused) || slopes)
@@ -251,12 +279,21 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
 
   crew.enter(Phase::loss);
   const Matrix<T> outputs = space.hidden.back();
-  active<T>().loss({network.loss, static_cast<T>(network.loss_parameter),
-                    static_cast<T>(1 - network.loss_parameter), static_cast<T>(network.loss_limit),
-                    outputs.data, outputs.stride, mine, network.outputs(),
-                    examples.y.labels ? space.labels.data() : nullptr, space.targets.data(),
-                    space.delta.back().data, space.losses.data(), space.scores.data(),
-                    examples.score_scale, space.scratch.data() + crew.index * space.scratch_size});
+  active<T>().loss({.kind = network.loss,
+                    .parameter = static_cast<T>(network.loss_parameter),
+                    .rest = static_cast<T>(1 - network.loss_parameter),
+                    .limit = static_cast<T>(network.loss_limit),
+                    .y = outputs.data,
+                    .stride = outputs.stride,
+                    .rows = mine,
+                    .outputs = network.outputs(),
+                    .labels = examples.y.labels ? space.labels.data() : nullptr,
+                    .targets = space.targets.data(),
+                    .delta = space.delta.back().data,
+                    .losses = space.losses.data(),
+                    .scores = space.scores.data(),
+                    .score_scale = examples.score_scale,
+                    .scratch = space.scratch.data() + crew.index * space.scratch_size});
   bool finite = true;
   for (std::size_t r = mine.begin; r < mine.end; ++r) // without a branch: it runs on all lanes
     finite &= std::abs(space.losses[r]) <= std::numeric_limits<double>::max();

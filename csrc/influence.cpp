@@ -9,11 +9,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <limits>
 #include <memory>
 #include <mutex>
 
+#include "ranking.h"
 #include "share.h"
 #include "walk.h"
 
@@ -77,67 +77,15 @@ template <class T> void pack_rows(Matrix<T> from, std::size_t rows, std::size_t 
   for (std::size_t r = 0; r < rows; r += k.panel) {
     T *panel = to + (first + r) * from.columns;
     for (std::size_t j = 0; j < from.columns; j += k.panel)
-      k.pack({from.data + j / k.panel * from.stride + r * k.panel,
-              k.panel,
-              k.panel,
-              {0, std::min(k.panel, rows - r)},
-              {0, std::min(k.panel, from.columns - j)},
-              nullptr,
-              panel + j * k.panel});
+      k.pack({.w = from.data + j / k.panel * from.stride + r * k.panel,
+              .n_inputs = k.panel,
+              .n_outputs = k.panel,
+              .inputs = {0, std::min(k.panel, rows - r)},
+              .outputs = {0, std::min(k.panel, from.columns - j)},
+              .forward = nullptr,
+              .backward = panel + j * k.panel});
   }
 }
-
-template <class T> struct Candidate {
-  T score;
-  std::int64_t index;
-};
-// Whether a comes first where the greatest scores do (sign 1), or the least (sign -1).
-template <class T> struct Before {
-  T sign;
-  bool operator()(const Candidate<T> &a, const Candidate<T> &b) const {
-    if (std::isnan(a.score) != std::isnan(b.score))
-      return std::isnan(b.score);
-    if (std::isnan(a.score) || a.score == b.score)
-      return a.index < b.index;
-    return sign * a.score > sign * b.score;
-  }
-};
-
-// The first candidates of each test row: heaps with the last of them on top. The order is total, so
-// what is left does not depend on who came when.
-template <class T> class Ranking {
-public:
-  Ranking(std::size_t rows, std::size_t top, T sign)
-      : top_(top), before_{sign}, heaps_(rows * top), sizes_(rows) {}
-  bool full(std::size_t row) const { return sizes_[row] == top_; }
-  T last(std::size_t row) const { return heaps_[row * top_].score; }
-  void offer_candidate(std::size_t row, Candidate<T> one) {
-    Candidate<T> *begin = heaps_.data() + row * top_;
-    std::size_t &size = sizes_[row];
-    if (size == top_) {
-      if (!before_(one, *begin))
-        return;
-      std::pop_heap(begin, begin + size--, before_);
-    }
-    begin[size++] = one;
-    std::push_heap(begin, begin + size, before_);
-  }
-  void write_row(std::size_t row, std::int64_t *indices, T *scores) {
-    Candidate<T> *begin = heaps_.data() + row * top_;
-    std::sort_heap(begin, begin + sizes_[row], before_);
-    for (std::size_t i = 0; i < sizes_[row]; ++i) {
-      indices[i] = begin[i].index;
-      scores[i] = begin[i].score;
-    }
-    sizes_[row] = 0; // for the next block of tests
-  }
-
-private:
-  std::size_t top_;
-  Before<T> before_;
-  Buffer<Candidate<T>> heaps_;
-  Buffer<std::size_t> sizes_;
-};
 
 // What a block of test examples is compared through.
 template <class T> struct Tests {
@@ -193,8 +141,14 @@ void score_tile(const InfluenceJob<T> &job, const Tests<T> &tests, Range some_pa
   const std::size_t count = some_panels.end - some_panels.begin;
   const std::size_t left = tests.rows.end - tests.rows.begin - some_panels.begin * k.panel;
   const auto product = [&](Matrix<T> x, const T *packed, const T *bias, T *to) {
-    k.product({x.data, x.stride, packed + some_panels.begin * k.panel * x.columns, bias, to,
-               space.stride, x.columns, left},
+    k.product({.x = x.data,
+               .x_stride = x.stride,
+               .w = packed + some_panels.begin * k.panel * x.columns,
+               .bias = bias,
+               .y = to,
+               .y_stride = space.stride,
+               .inputs = x.columns,
+               .outputs = left},
               {0, rows}, {0, count});
   };
   for (std::size_t m = 0; m < job.models.size(); ++m) {

@@ -25,9 +25,14 @@ template <class T> Parameters<T>::Parameters(const Network &network) : values(ne
 template <class T>
 void Parameters<T>::repack(const Layer &layer, std::size_t index, Range inputs, Range outputs) {
   const Copies &copy = copies[index];
-  kernels::active<T>().pack({values.data() + layer.weight, layer.inputs, layer.outputs, inputs,
-                             outputs, packed.data() + copy.forward,
-                             copy.backward == none ? nullptr : packed.data() + copy.backward});
+  kernels::active<T>().pack(
+      {.w = values.data() + layer.weight,
+       .n_inputs = layer.inputs,
+       .n_outputs = layer.outputs,
+       .inputs = inputs,
+       .outputs = outputs,
+       .forward = packed.data() + copy.forward,
+       .backward = copy.backward == none ? nullptr : packed.data() + copy.backward});
 }
 
 template <class T> void Parameters<T>::repack_bias(const Layer &layer, std::size_t index) {
@@ -45,13 +50,13 @@ template <class T> void Parameters<T>::repack_all(const Network &network) {
 template <class T> Buffer<T> Parameters<T>::transposed_first(const Layer &first) const {
   const auto &k = kernels::active<T>();
   Buffer<T> backward(first.outputs * panels(first.inputs, k.panel) * k.panel);
-  k.pack({values.data() + first.weight,
-          first.inputs,
-          first.outputs,
-          {0, first.inputs},
-          {0, first.outputs},
-          nullptr,
-          backward.data()});
+  k.pack({.w = values.data() + first.weight,
+          .n_inputs = first.inputs,
+          .n_outputs = first.outputs,
+          .inputs = {0, first.inputs},
+          .outputs = {0, first.outputs},
+          .forward = nullptr,
+          .backward = backward.data()});
   return backward;
 }
 

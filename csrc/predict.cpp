@@ -92,21 +92,21 @@ std::size_t predict_block(const Model<T> &model, const ExamplesView &examples, R
       const std::size_t row = gather_rows(examples.y.values, examples, rows, space.targets.data());
       bad = bad == no_row ? row : bad;
     }
-    k.loss({network.loss,
-            static_cast<T>(network.loss_parameter),
-            static_cast<T>(1 - network.loss_parameter),
-            static_cast<T>(network.loss_limit),
-            x.data,
-            x.stride,
-            {0, count},
-            outputs,
-            examples.y.labels ? space.labels.data() : nullptr,
-            space.targets.data(),
-            nullptr,
-            out.losses + rows.begin,
-            out.scores + rows.begin,
-            examples.score_scale,
-            space.scratch.data()});
+    k.loss({.kind = network.loss,
+            .parameter = static_cast<T>(network.loss_parameter),
+            .rest = static_cast<T>(1 - network.loss_parameter),
+            .limit = static_cast<T>(network.loss_limit),
+            .y = x.data,
+            .stride = x.stride,
+            .rows = {0, count},
+            .outputs = outputs,
+            .labels = examples.y.labels ? space.labels.data() : nullptr,
+            .targets = space.targets.data(),
+            .delta = nullptr,
+            .losses = out.losses + rows.begin,
+            .scores = out.scores + rows.begin,
+            .score_scale = examples.score_scale,
+            .scratch = space.scratch.data()});
     if (examples.exact)
       judge_exactly(network, examples, rows.begin, x, {0, count}, out.losses + rows.begin,
                     out.scores + rows.begin);

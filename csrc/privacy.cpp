@@ -25,8 +25,16 @@ template <class T> void square_norms(const Network &network, Workspace<T> &space
     if (l == 0 && space.sparse)
       k.sparse_row_squares({space.entries.view(), network.inputs(), rows, h});
     else
-      k.row_squares({hidden.data, hidden.stride, hidden.columns, rows, h});
-    k.row_squares({delta.data, delta.stride, delta.columns, rows, d});
+      k.row_squares({.values = hidden.data,
+                     .stride = hidden.stride,
+                     .columns = hidden.columns,
+                     .rows = rows,
+                     .sums = h});
+    k.row_squares({.values = delta.data,
+                   .stride = delta.stride,
+                   .columns = delta.columns,
+                   .rows = rows,
+                   .sums = d});
     for (std::size_t r = rows.begin; r < rows.end; ++r)
       total[r] += d[r] * h[r];
   }
@@ -53,12 +61,13 @@ void add_noise(const Network &network, const Unit &unit, T *gradient, const Plac
   const Place flat = place_in_flat(network, unit);
   const bool one = flat.width == flat.stride && place.width == place.stride;
   for (std::size_t i = 0; i < (one ? 1 : flat.rows); ++i)
-    active<T>().noise({gradient + place.offset + i * place.stride,
-                       flat.offset + i * flat.stride,
-                       one ? flat.rows * flat.width : flat.width,
-                       static_cast<T>(scale),
-                       {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32U)},
-                       {static_cast<std::uint32_t>(step), stream(Purpose::noise, 0, 0)}});
+    active<T>().noise(
+        {.values = gradient + place.offset + i * place.stride,
+         .first = flat.offset + i * flat.stride,
+         .n = one ? flat.rows * flat.width : flat.width,
+         .scale = static_cast<T>(scale),
+         .key = {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32U)},
+         .stream = {static_cast<std::uint32_t>(step), stream(Purpose::noise, 0, 0)}});
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \

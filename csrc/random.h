@@ -21,7 +21,8 @@ enum class Purpose : std::uint32_t {
   dropout = 3,
   noise = 4,
   sample = 5,
-  attribution = 6
+  attribution = 6,
+  validation = 7
 };
 
 using Words = std::array<std::uint32_t, 4>;

@@ -103,15 +103,15 @@ std::size_t gather_entries(const ExamplesView &examples, Range block, T scale, S
                           : copy_columns<std::int32_t>(x.indices, first, count, x.columns, columns);
     if (!good)
       count = 0;
-    const bool finite = k.gather({x.dtype,
-                                  static_cast<const std::byte *>(x.data) + first * item,
-                                  0,
-                                  count,
-                                  nullptr,
-                                  {0, 1},
-                                  scale,
-                                  to.values.data() + at,
-                                  k.panel}) == no_row;
+    const bool finite = k.gather({.type = x.dtype,
+                                  .source = static_cast<const std::byte *>(x.data) + first * item,
+                                  .row_stride = 0,
+                                  .columns = count,
+                                  .order = nullptr,
+                                  .positions = {0, 1},
+                                  .scale = scale,
+                                  .to = to.values.data() + at,
+                                  .stride = k.panel}) == no_row;
     if ((!good || !finite) && bad == no_row)
       bad = row;
     to.begins[r] = at;
@@ -124,15 +124,16 @@ std::size_t gather_entries(const ExamplesView &examples, Range block, T scale, S
 template <class T>
 void drop_entries(SparseBlock<T> &block, Range rows, double rate, const Draw &draw) {
   for (std::size_t r = rows.begin; r < rows.end; ++r)
-    active<T>().sparse_dropout(
-        {block.values.data() + block.begins[r],
-         block.columns.data() + block.begins[r],
-         block.ends[r] - block.begins[r],
-         draw.first_row + r,
-         dropout_threshold(rate),
-         static_cast<T>(1 / (1 - rate)),
-         {static_cast<std::uint32_t>(draw.seed), static_cast<std::uint32_t>(draw.seed >> 32U)},
-         {static_cast<std::uint32_t>(draw.step), stream(Purpose::dropout, 0, draw.member)}});
+    active<T>().sparse_dropout({.values = block.values.data() + block.begins[r],
+                                .columns = block.columns.data() + block.begins[r],
+                                .n = block.ends[r] - block.begins[r],
+                                .row = draw.first_row + r,
+                                .threshold = dropout_threshold(rate),
+                                .scale = static_cast<T>(1 / (1 - rate)),
+                                .key = {static_cast<std::uint32_t>(draw.seed),
+                                        static_cast<std::uint32_t>(draw.seed >> 32U)},
+                                .stream = {static_cast<std::uint32_t>(draw.step),
+                                           stream(Purpose::dropout, 0, draw.member)}});
 }
 
 // A counting sort. Each row's columns rise, so a thread finds its own by bisection and looks at no

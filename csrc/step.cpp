@@ -105,7 +105,12 @@ template <class T> Step<T> Steps<T>::at(std::size_t index) const {
   const Range batch = batch_of(job_, index);
   const BatchWeights sample_weights = job_.privacy.clip > 0 ? BatchWeights{0, job_.privacy.divisor}
                                                             : batch_weights(job_.examples, batch);
-  Step<T> step{index, batch, sample_weights, {model_.seed, model_.member, model_.steps, 0}, {}, {}};
+  Step<T> step{.index = index,
+               .batch = batch,
+               .sample_weights = sample_weights,
+               .draw = {.seed = model_.seed, .member = model_.member, .step = model_.steps},
+               .rule = {},
+               .sums = {}};
   if (step.learns())
     step.rule = make_rule<T>(model_.optimizer, job_.learning_rates[index], model_.moments.steps + 1,
                              1 / sample_weights.weight_sum, sample_weights.given_weight_sum());

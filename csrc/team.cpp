@@ -88,12 +88,12 @@ public:
       Worker &worker = workers_[i - 1];
       worker.work = work;
       worker.context = context;
-      worker.crew = {i, threads, &barrier};
+      worker.crew = {.index = i, .size = threads, .barrier = &barrier};
       worker.calls.fetch_add(1, std::memory_order_release);
       worker.calls.notify_one();
     }
     const std::uint32_t born = fork_count();
-    work(context, {0, threads, &barrier});
+    work(context, {.index = 0, .size = threads, .barrier = &barrier});
     for (std::uint32_t left = 0;
          (left = pending_.load(std::memory_order_acquire)) != 0 && born == fork_count();)
       wait_while(pending_, left);

@@ -43,7 +43,13 @@ private:
 
 // Where the time of a step goes. `rest`: what is in none of the others.
 enum class Phase : int { rest, gather, forward, loss, backward, gradient, optimizer, barrier };
-constexpr std::size_t phases = 8;
+constexpr Name<Phase> phase_names[] = {
+    {Phase::rest, "rest"},           {Phase::gather, "gather"},     {Phase::forward, "forward"},
+    {Phase::loss, "loss"},           {Phase::backward, "backward"}, {Phase::gradient, "gradient"},
+    {Phase::optimizer, "optimizer"}, {Phase::barrier, "barrier"},
+};
+constexpr std::size_t phase_count = sizeof phase_names / sizeof *phase_names;
+static_assert(phase_count == static_cast<std::size_t>(Phase::barrier) + 1);
 
 // Charges the time of one thread to the phase that it is in.
 class PhaseClock {
@@ -89,7 +95,7 @@ struct Crew {
   // Whether to go on. Only where no weight is being changed, for signal handlers may run.
   bool going() const { return !poll || poll->going(polls_signals); }
   // This thread by itself, with blocks of its own.
-  Crew alone(Poll &own) const { return {0, 1, nullptr, nullptr, &own, index == 0}; }
+  Crew alone(Poll &own) const { return {.poll = &own, .polls_signals = index == 0}; }
   // This thread's part of a range.
   Range share(Range all) const {
     const std::size_t count = all.end - all.begin;

@@ -64,6 +64,13 @@ struct TrainJob {
 };
 
 enum class Stop : int { finished, time, diverged, interrupted, not_finite };
+constexpr Name<Stop> stop_names[] = {
+    {Stop::finished, "finished"},     {Stop::time, "time"},
+    {Stop::diverged, "diverged"},     {Stop::interrupted, "interrupted"},
+    {Stop::not_finite, "not_finite"},
+};
+static_assert(sizeof stop_names / sizeof *stop_names ==
+              static_cast<std::size_t>(Stop::not_finite) + 1);
 
 struct TrainResult {
   std::size_t steps = 0; // done

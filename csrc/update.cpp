@@ -40,13 +40,26 @@ void sum_gradient(const Workspace<T> &space, std::size_t rows, const Unit &unit,
   if (inputs.begin == inputs.end)
     return k.column_sums(delta.data, delta.stride, rows, place.width, to, accumulate);
   if (unit.layer == 0 && space.sparse)
-    return k.sparse_outer({space.entries.column_begins.data() + inputs.begin,
-                           space.entries.rows.data(), space.entries.column_values.data(),
-                           delta.data, delta.stride, to, place.stride, inputs.end - inputs.begin,
-                           unit.outputs, accumulate});
+    return k.sparse_outer({.begins = space.entries.column_begins.data() + inputs.begin,
+                           .rows = space.entries.rows.data(),
+                           .values = space.entries.column_values.data(),
+                           .d = delta.data,
+                           .d_stride = delta.stride,
+                           .g = to,
+                           .g_width = place.stride,
+                           .inputs = inputs.end - inputs.begin,
+                           .outputs = unit.outputs,
+                           .accumulate = accumulate});
   const Matrix<T> x = space.hidden[unit.layer];
-  k.outer({x.data + inputs.begin / k.panel * x.stride, delta.data, delta.stride, rows, to,
-           place.stride, inputs.end - inputs.begin, unit.outputs, accumulate});
+  k.outer({.x = x.data + inputs.begin / k.panel * x.stride,
+           .d = delta.data,
+           .d_stride = delta.stride,
+           .rows = rows,
+           .g = to,
+           .g_width = place.stride,
+           .inputs = inputs.end - inputs.begin,
+           .outputs = unit.outputs,
+           .accumulate = accumulate});
 }
 
 // Tried: fetching parameters and moments into the second cache while the gradient is summed. It

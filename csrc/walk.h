@@ -20,6 +20,9 @@ namespace culpa {
 // nobody; or, for few rows and wide layers, each takes some columns of every layer, with a barrier
 // after each.
 enum class Split { rows, columns };
+constexpr Name<Split> split_names[] = {{Split::rows, "rows"}, {Split::columns, "columns"}};
+static_assert(sizeof split_names / sizeof *split_names ==
+              static_cast<std::size_t>(Split::columns) + 1);
 
 struct Plan {
   std::size_t threads = 1;
@@ -37,7 +40,7 @@ Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t 
 std::uint32_t dropout_threshold(double rate);
 
 // For tests: every plan from now on; 0 threads: choose again.
-void force_plan(std::size_t threads, int split);
+void force_plan(std::size_t threads, Split split);
 
 // Random numbers of a step: which model, which step of it, and where the block begins in its batch.
 struct Draw {

@@ -1358,6 +1358,8 @@ CORE_SNIPPETS: dict[str, str] = {
     "far too many random numbers": "_core.draw_numbers('normal', 2**64 - 1, 0, 0, 0)",
     "too long a permutation": "_core.permutation(2**62, 0, 0, 0)",
     "far too long a permutation": "_core.permutation(2**64 - 1, 0, 0, 0)",
+    "too long a validation order": "_core.validation_order(2**62, 0)",
+    "no such split": "_core.force_plan(2, 'layers')",
     "side by side: too few jobs": "_core.train_side_by_side([ready()], [])",
     "side by side: twice the same": (
         "m = ready(); _core.train_side_by_side([m, m], [job(), job()])"

@@ -14,7 +14,7 @@ N, SEED = 200, 3
 X = rng.normal(size=(N, 5))
 Y = (rng.random(N) < 0.15).astype(int)
 WEIGHT = rng.uniform(0.5, 2.0, N)
-HELD = np.sort(_core.permutation(N, SEED, 0, 2**32 - 1)[:60])  # what validation_split=0.3 takes
+HELD = np.sort(_core.validation_order(N, SEED)[:60])  # what validation_split=0.3 takes
 TRAIN = np.setdiff1d(np.arange(N), HELD)
 FLIPPED = Y.copy()
 FLIPPED[HELD] = 1 - FLIPPED[HELD]
@@ -45,7 +45,7 @@ def test_balanced_counts_a_row_as_often_as_it_is_named() -> None:
     rows = np.append(TRAIN, TRAIN[Y[TRAIN] == 1])
     assert trained("cross_entropy", X, Y, rows=rows) == trained("cross_entropy", X[rows], Y[rows])
     # Split, too: what the split keeps of the rows, in the rows' order of positions.
-    held = _core.permutation(len(rows), SEED, 0, 2**32 - 1)[: round(0.25 * len(rows))]
+    held = _core.validation_order(len(rows), SEED)[: round(0.25 * len(rows))]
     kept = np.sort(np.delete(rows, held))
     split = trained("cross_entropy", X, Y, rows=rows, validation_split=0.25)
     assert split == trained("cross_entropy", X[kept], Y[kept])

@@ -405,6 +405,15 @@ def test_an_order_is_a_permutation_and_reproducible() -> None:
         assert (order == first).mean() < 0.02
 
 
+def test_a_validation_split_takes_rows_in_an_order_of_its_own() -> None:
+    order = _core.validation_order(1000, 3)
+    assert np.array_equal(np.sort(order), np.arange(1000))
+    assert np.array_equal(order, _core.validation_order(1000, 3))
+    assert (order == _core.validation_order(1000, 4)).mean() < 0.02
+    for epoch in (0, 1, 2**32 - 1):
+        assert (order == _core.permutation(1000, 3, 0, epoch)).mean() < 0.02
+
+
 def test_orders_are_uniform() -> None:
     """Every place sees every row equally often, and so do all orders of three."""
     draws, n = 6000, 6

@@ -300,9 +300,10 @@ def test_overflow() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_broken_weights(bad: float) -> None:
     model = net((20, "relu"), (10, "identity"))
-    flat = model._network.core.copy_parameters()
-    flat[model._network.core.offsets()[1][0]] = bad
-    model._network.core.set_parameters(flat)
+    core = model._network.core
+    flat = core.copy_parameters()
+    flat[{name: offset for name, offset, *_ in core.arrays()}["dense_1.weight"]] = bad
+    core.set_parameters(flat)
     found = culpa.diagnose(model, X, Y)
     assert kinds(found) == ["bad_weights"]
     assert (found.findings[0].layer, found.findings[0].value) == ("dense_1", 1.0)

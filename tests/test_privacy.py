@@ -60,12 +60,10 @@ def gradient(problem: Problem, offsets: Any = None, **options: Any) -> np.ndarra
 
 def split(problem: Problem, flat: np.ndarray) -> list[np.ndarray]:
     """The weights' and biases' parts of a flat gradient."""
-    parts = []
-    for (weight, bias), (W, b) in zip(
-        problem.model._network.core.offsets(), problem.parameters, strict=True
-    ):
-        parts += [flat[weight : weight + W.size].reshape(W.shape), flat[bias : bias + b.size]]
-    return parts
+    arrays = problem.model._network.core.arrays()
+    return [
+        flat[offset : offset + math.prod(shape)].reshape(shape) for _, offset, shape, _ in arrays
+    ]
 
 
 def each_example(problem: Problem) -> list[np.ndarray]:

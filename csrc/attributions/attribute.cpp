@@ -54,8 +54,14 @@ Portion make_portion(const AttributeJob &job, std::size_t most, std::size_t thre
 template <class T>
 void back_to_inputs(Matrix<T> delta, const T *first_weights, Matrix<T> gradient, std::size_t rows) {
   const auto &k = active<T>();
-  k.product({delta.data, delta.stride, first_weights, nullptr, gradient.data, gradient.stride,
-             delta.columns, gradient.columns},
+  k.product({.x = delta.data,
+             .x_stride = delta.stride,
+             .w = first_weights,
+             .bias = nullptr,
+             .y = gradient.data,
+             .y_stride = gradient.stride,
+             .inputs = delta.columns,
+             .outputs = gradient.columns},
             {0, rows}, {0, panels(gradient.columns, k.panel)});
 }
 
@@ -74,7 +80,7 @@ Baselines<T> take_baselines(const Network &network, const AttributeJob &job,
     taken.count = tile * count;
     taken.stride_t = count;
     taken.stride_r = 1;
-    const ExamplesView drawn{job.background, {}, space.drawn.data()};
+    const ExamplesView drawn{.x = job.background, .y = {}, .order = space.drawn.data()};
     bad = gather(job.background, drawn, {0, taken.count}, 0, scale, taken.matrix, buffer);
     return taken;
   }
@@ -88,7 +94,8 @@ Baselines<T> take_baselines(const Network &network, const AttributeJob &job,
     taken.stride_r = 1;
   }
   taken.count = wanted.end - wanted.begin;
-  bad = gather(source, ExamplesView{source, {}}, wanted, wanted.begin, scale, taken.matrix, buffer);
+  bad = gather(source, ExamplesView{.x = source, .y = {}}, wanted, wanted.begin, scale,
+               taken.matrix, buffer);
   return taken;
 }
 
@@ -153,7 +160,7 @@ AttributeResult attribute_block(const Model<T> &model, const AttributeJob &job, 
   const std::size_t count = rows.end - rows.begin;
   Workspace<T> &path = space.path;
   AttributeResult bad;
-  bad.x_row = gather(job.x, ExamplesView{job.x, {}}, rows, rows.begin,
+  bad.x_row = gather(job.x, ExamplesView{.x = job.x, .y = {}}, rows, rows.begin,
                      static_cast<T>(model.network.input_scale), space.x, path.row_buffers[0]);
   if (bad.x_row != no_row)
     return bad;
@@ -209,7 +216,7 @@ std::vector<double> mean_outputs(const Model<T> &model, const Source &background
     some.data = static_cast<const std::byte *>(background.data) +
                 static_cast<std::ptrdiff_t>(begin) * background.row_stride;
     const PredictResult done =
-        predict(model, ExamplesView{some, {}}, some.rows, out, threads, interrupt);
+        predict(model, ExamplesView{.x = some, .y = {}}, some.rows, out, threads, interrupt);
     stop = done.stopped;
     if (stop)
       break;

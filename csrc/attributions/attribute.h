@@ -18,6 +18,12 @@ enum class Method : int {
   deeplift, // the rescale rule
   lrp,      // layer-wise relevance propagation, the epsilon rule
 };
+constexpr Name<Method> method_names[] = {
+    {Method::gradient, "gradient"}, {Method::path, "path"},         {Method::expected, "expected"},
+    {Method::smooth, "smooth"},     {Method::deeplift, "deeplift"}, {Method::lrp, "lrp"},
+};
+static_assert(sizeof method_names / sizeof *method_names ==
+              static_cast<std::size_t>(Method::lrp) + 1);
 
 // f is one output of the last layer, its activation included, before any link function: what
 // predict calls logits.

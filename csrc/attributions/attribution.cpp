@@ -85,8 +85,14 @@ void first_product(const Model<T> &model, Matrix<T> x, Matrix<T> z, std::size_t 
   const auto &copy = model.parameters.copies.front();
   const T *packed = model.parameters.packed.data();
   const auto &k = active<T>();
-  k.product({x.data, x.stride, packed + copy.forward, packed + copy.bias, z.data, z.stride,
-             layer.inputs, layer.outputs},
+  k.product({.x = x.data,
+             .x_stride = x.stride,
+             .w = packed + copy.forward,
+             .bias = packed + copy.bias,
+             .y = z.data,
+             .y_stride = z.stride,
+             .inputs = layer.inputs,
+             .outputs = layer.outputs},
             {0, rows}, {0, panels(layer.outputs, k.panel)});
 }
 
@@ -113,8 +119,14 @@ template <class T> void forward_with_z(const Model<T> &model, Workspace<T> &spac
     const auto &copy = model.parameters.copies[l];
     const Matrix<T> x = space.hidden[l], h = space.hidden[l + 1], z = space.delta[l];
     const std::size_t across = panels(h.columns, k.panel);
-    k.product({x.data, x.stride, packed + copy.forward, packed + copy.bias, z.data, z.stride,
-               x.columns, z.columns},
+    k.product({.x = x.data,
+               .x_stride = x.stride,
+               .w = packed + copy.forward,
+               .bias = packed + copy.bias,
+               .y = z.data,
+               .y_stride = z.stride,
+               .inputs = x.columns,
+               .outputs = z.columns},
               rows, {0, across});
     for (std::size_t p = 0; p < across; ++p) {
       T *values = h.data + p * h.stride + begin;

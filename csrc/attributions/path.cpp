@@ -75,9 +75,14 @@ void add_conductance(const Model<T> &model, const double *weights, std::size_t s
           std::copy_n(space.way.data + p * space.way.stride, n, dz.data + p * dz.stride + i * n);
     else {
       const Matrix<T> dh{space.tangent[1].data, space.tangent[1].stride, layer.inputs};
-      k.product({dh.data, dh.stride,
-                 model.parameters.packed.data() + model.parameters.copies[l].forward, nullptr,
-                 dz.data, dz.stride, layer.inputs, layer.outputs},
+      k.product({.x = dh.data,
+                 .x_stride = dh.stride,
+                 .w = model.parameters.packed.data() + model.parameters.copies[l].forward,
+                 .bias = nullptr,
+                 .y = dz.data,
+                 .y_stride = dz.stride,
+                 .inputs = layer.inputs,
+                 .outputs = layer.outputs},
                 {0, rows}, {0, across});
     }
     add_layer(weights, steps, space.path.delta[l], dz, tile, count, nodes, width);

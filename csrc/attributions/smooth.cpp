@@ -23,12 +23,13 @@ void scatter_samples(const AttributeJob &job, AttributeSpace<T> &space, Range ro
     const std::size_t row = rows.begin + r;
     T *noise = space.noise.data();
     std::fill_n(noise, steps * inputs, T(0));
-    k.noise({noise,
-             std::uint64_t{first} * inputs,
-             steps * inputs,
-             T(1),
-             {static_cast<std::uint32_t>(job.seed), static_cast<std::uint32_t>(job.seed >> 32U)},
-             {static_cast<std::uint32_t>(row), stream(Purpose::attribution, row >> 32U, 1)}});
+    k.noise(
+        {.values = noise,
+         .first = std::uint64_t{first} * inputs,
+         .n = steps * inputs,
+         .scale = T(1),
+         .key = {static_cast<std::uint32_t>(job.seed), static_cast<std::uint32_t>(job.seed >> 32U)},
+         .stream = {static_cast<std::uint32_t>(row), stream(Purpose::attribution, row >> 32U, 1)}});
     for (std::size_t i = 0; i < steps; ++i, noise += inputs)
       for (std::size_t j = 0; j < inputs; j += k.panel) {
         const std::size_t p = j / k.panel, n = std::min(k.panel, inputs - j);

@@ -12,9 +12,6 @@
 namespace culpa {
 namespace {
 
-constexpr const char *method_names[] = {"gradient", "path",     "expected",
-                                        "smooth",   "deeplift", "lrp"};
-
 // Checks that the method has all that it reads.
 template <class T>
 AttributeJob
@@ -24,7 +21,7 @@ attribute_job(const Model<T> &model, const py::array &x, const std::string &meth
               const std::optional<py::array> &weights, const std::optional<py::array> &noise,
               std::size_t samples, std::uint64_t seed, double epsilon, bool times_inputs) {
   AttributeJob job;
-  job.method = named<Method>(method_names, method, "method");
+  job.method = named(method_names, method, "method");
   job.x = source(x, "x", model.network.inputs());
   const std::size_t rows = job.x.rows;
   const bool path = job.method == Method::path, expected = job.method == Method::expected;
@@ -184,7 +181,7 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
       .def(
           "predict",
           [](M &model, const Inputs &x, bool classes) -> py::typing::Tuple<py::array, py::int_> {
-            const ExamplesView examples{source(x, "x", model.network.inputs()), {}};
+            const ExamplesView examples{.x = source(x, "x", model.network.inputs()), .y = {}};
             const std::size_t rows = examples.x.rows;
             PredictOut<T> out;
             py::array answer;

@@ -57,12 +57,12 @@ inline Source source(const py::array &array, const char *name, std::size_t colum
   if (array.ndim() != 2 || static_cast<std::size_t>(array.shape(1)) != columns)
     throw py::value_error(std::string(name) + ": expected shape (n, " + std::to_string(columns) +
                           "), got " + describe(array) + "; reshape it");
-  return {array.data(),
-          *dtype,
-          static_cast<std::size_t>(array.shape(0)),
-          columns,
-          static_cast<std::ptrdiff_t>(array.strides(0)),
-          static_cast<std::ptrdiff_t>(array.strides(1))};
+  return {.data = array.data(),
+          .dtype = *dtype,
+          .rows = static_cast<std::size_t>(array.shape(0)),
+          .columns = columns,
+          .row_stride = static_cast<std::ptrdiff_t>(array.strides(0)),
+          .column_stride = static_cast<std::ptrdiff_t>(array.strides(1))};
 }
 
 // One dimension, contiguous and aligned: where an array can be read as it lies.
@@ -122,11 +122,13 @@ public:
     if (columns != columns_ || !canonical_)
       throw py::value_error(std::string(name) + ": expected " + std::to_string(columns) +
                             " columns, rising in each row");
-    Source source{values_.data(), dtype_, rows(), columns};
-    source.begins = begins_->data();
-    source.indices = indices_.data();
-    source.wide_indices = wide_;
-    return source;
+    return {.data = values_.data(),
+            .dtype = dtype_,
+            .rows = rows(),
+            .columns = columns,
+            .begins = begins_->data(),
+            .indices = indices_.data(),
+            .wide_indices = wide_};
   }
 
 private:

@@ -4,11 +4,11 @@
 #include <pybind11/stl.h>
 #include <pybind11/typing.h>
 
-#include <array>
 #include <cstddef>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -23,13 +23,18 @@ namespace culpa {
 
 using namespace pybind11::literals;
 
-// The value of an enumeration by its name; the names stand in the order of kernels.h.
 template <class Enum, std::size_t n>
-Enum named(const char *const (&names)[n], const std::string &name, const char *what) {
-  for (std::size_t i = 0; i < n; ++i)
-    if (name == names[i])
-      return static_cast<Enum>(i);
+Enum named(const Name<Enum> (&names)[n], const std::string &name, const char *what) {
+  for (const Name<Enum> &one : names)
+    if (name == one.name)
+      return one.value;
   throw py::value_error(std::string("no such ") + what + ": \"" + name + "\"");
+}
+template <class Enum, std::size_t n> const char *name_of(const Name<Enum> (&names)[n], Enum value) {
+  for (const Name<Enum> &one : names)
+    if (value == one.value)
+      return one.name;
+  throw std::logic_error("a value without a name");
 }
 
 // Python's signal handlers run while the core works. Called without the GIL, on the thread that
@@ -87,9 +92,6 @@ struct ExampleArrays {
   }
 };
 
-inline constexpr std::array<const char *, phases> phase_names = {
-    "rest", "gather", "forward", "loss", "backward", "gradient", "optimizer", "barrier"};
-
 struct JobArrays {
   ExampleArrays examples;
   py::array offsets, learning_rates;
@@ -131,7 +133,7 @@ struct JobArrays {
     job.scores = writable<double>(scores, "scores", job.steps);
     job.norms = writable<double>(norms, "norms", job.steps);
     job.squares = writable<double>(squares, "squares", job.steps);
-    job.phases = writable<double>(phases, "phases", phase_names.size());
+    job.phases = writable<double>(phases, "phases", phase_count);
     job.example_losses = writable<double>(example_losses, "example_losses", length);
     job.example_scores = writable<double>(example_scores, "example_scores", length);
     return job;

@@ -5,12 +5,6 @@
 #include "bindings.h"
 
 namespace culpa {
-namespace {
-
-constexpr const char *rule_names[] = {"sgd", "adam", "rmsprop"};
-
-} // namespace
-
 void bind_descriptions(py::module_ &m) {
   py::class_<Optimizer> optimizer(m, "Optimizer", "What an optimizer is, without its moments.");
   bind_constructor(
@@ -18,19 +12,18 @@ void bind_descriptions(py::module_ &m) {
       +[](const std::string &rule, double beta_1, double beta_2, double epsilon, double momentum,
           double weight_decay, bool nesterov, bool decoupled, bool decay_per_example,
           bool epsilon_outside, bool velocity, double gradient_scale) {
-        return std::make_unique<Optimizer>(
-            Optimizer{.rule = named<Rule>(rule_names, rule, "optimizer"),
-                      .beta_1 = beta_1,
-                      .beta_2 = beta_2,
-                      .epsilon = epsilon,
-                      .momentum = momentum,
-                      .weight_decay = weight_decay,
-                      .nesterov = nesterov,
-                      .decoupled = decoupled,
-                      .decay_per_example = decay_per_example,
-                      .epsilon_outside = epsilon_outside,
-                      .velocity = velocity,
-                      .gradient_scale = gradient_scale});
+        return std::make_unique<Optimizer>(Optimizer{.rule = named(rule_names, rule, "optimizer"),
+                                                     .beta_1 = beta_1,
+                                                     .beta_2 = beta_2,
+                                                     .epsilon = epsilon,
+                                                     .momentum = momentum,
+                                                     .weight_decay = weight_decay,
+                                                     .nesterov = nesterov,
+                                                     .decoupled = decoupled,
+                                                     .decay_per_example = decay_per_example,
+                                                     .epsilon_outside = epsilon_outside,
+                                                     .velocity = velocity,
+                                                     .gradient_scale = gradient_scale});
       },
       "rule"_a, py::kw_only(), "beta_1"_a = 0.9, "beta_2"_a = 0.999, "epsilon"_a = 1e-8,
       "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false, "decoupled"_a = false,
@@ -57,9 +50,14 @@ void bind_descriptions(py::module_ &m) {
       examples,
       +[](Inputs x, Maybe labels, Maybe targets, Maybe sample_weights, Maybe order,
           Maybe score_scale, Maybe exact) {
-        return std::make_unique<ExampleArrays>(ExampleArrays{
-            std::move(x), std::move(labels), std::move(targets), std::move(sample_weights),
-            std::move(order), std::move(score_scale), std::move(exact)});
+        return std::make_unique<ExampleArrays>(
+            ExampleArrays{.x = std::move(x),
+                          .labels = std::move(labels),
+                          .targets = std::move(targets),
+                          .sample_weights = std::move(sample_weights),
+                          .order = std::move(order),
+                          .score_scale = std::move(score_scale),
+                          .exact = std::move(exact)});
       },
       "x"_a, py::kw_only(), "labels"_a = py::none(), "targets"_a = py::none(),
       "sample_weights"_a = py::none(), "order"_a = py::none(), "score_scale"_a = py::none(),
@@ -73,20 +71,23 @@ void bind_descriptions(py::module_ &m) {
           double seconds, Maybe losses, Maybe weight_sums, Maybe scores, Maybe norms, Maybe squares,
           Maybe phases, double example_clip, double noise, double divisor, std::uint64_t noise_seed,
           Maybe example_losses, Maybe example_scores) {
-        return std::make_unique<JobArrays>(JobArrays{std::move(examples),
-                                                     std::move(offsets),
-                                                     std::move(learning_rates),
-                                                     clip_norm,
-                                                     seconds,
-                                                     std::move(losses),
-                                                     std::move(weight_sums),
-                                                     std::move(scores),
-                                                     std::move(norms),
-                                                     std::move(squares),
-                                                     std::move(phases),
-                                                     {example_clip, noise, divisor, noise_seed},
-                                                     std::move(example_losses),
-                                                     std::move(example_scores)});
+        return std::make_unique<JobArrays>(JobArrays{.examples = std::move(examples),
+                                                     .offsets = std::move(offsets),
+                                                     .learning_rates = std::move(learning_rates),
+                                                     .clip_norm = clip_norm,
+                                                     .seconds = seconds,
+                                                     .losses = std::move(losses),
+                                                     .weight_sums = std::move(weight_sums),
+                                                     .scores = std::move(scores),
+                                                     .norms = std::move(norms),
+                                                     .squares = std::move(squares),
+                                                     .phases = std::move(phases),
+                                                     .privacy = {.clip = example_clip,
+                                                                 .noise = noise,
+                                                                 .divisor = divisor,
+                                                                 .noise_seed = noise_seed},
+                                                     .example_losses = std::move(example_losses),
+                                                     .example_scores = std::move(example_scores)});
       },
       "examples"_a, py::kw_only(), "offsets"_a, "learning_rates"_a, "clip_norm"_a = 0.0,
       "seconds"_a = 0.0, "losses"_a = py::none(), "weight_sums"_a = py::none(),

@@ -11,14 +11,6 @@
 namespace culpa {
 namespace {
 
-// Names in the order of the enumerations in kernels.h.
-constexpr const char *activation_names[] = {"identity", "relu", "leaky_relu", "elu",
-                                            "selu",     "gelu", "gelu_tanh",  "silu",
-                                            "mish",     "tanh", "sigmoid",    "softplus"};
-constexpr const char *loss_names[] = {
-    "cross_entropy", "binary_cross_entropy", "mse", "mae", "huber", "poisson", "quantile"};
-constexpr const char *stop_names[] = {"finished", "time", "diverged", "interrupted", "not_finite"};
-
 using LayerTuple = std::tuple<std::size_t, std::size_t, std::string, double, double>;
 
 Network network_of(const std::vector<LayerTuple> &specs) {
@@ -27,7 +19,7 @@ Network network_of(const std::vector<LayerTuple> &specs) {
     Layer layer;
     layer.inputs = inputs;
     layer.outputs = outputs;
-    layer.activation = named<Activation>(activation_names, activation, "activation");
+    layer.activation = named(activation_names, activation, "activation");
     layer.alpha = alpha;
     layer.dropout = dropout;
     layers.push_back(layer);
@@ -41,7 +33,7 @@ std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const
                                      double input_dropout, std::uint64_t seed, std::size_t member,
                                      double loss_limit) {
   Network network = network_of(specs);
-  network.loss = named<Loss>(loss_names, loss, "loss");
+  network.loss = named(loss_names, loss, "loss");
   network.loss_parameter = loss_parameter;
   network.loss_limit = loss_limit;
   network.input_scale = input_scale;
@@ -56,7 +48,7 @@ ResultTuple to_tuple(TrainResult result) {
     throw py::error_already_set();
   if (result.stop == Stop::interrupted) // in a child that a handler forked off: it goes on
     result.stop = Stop::time;
-  return py::make_tuple(result.steps, stop_names[static_cast<int>(result.stop)],
+  return py::make_tuple(result.steps, name_of(stop_names, result.stop),
                         result.row == no_row ? py::ssize_t{-1}
                                              : static_cast<py::ssize_t>(result.row));
 }
@@ -196,16 +188,6 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "arrays", [](const M &model) { return arrays_of(model.network); },
           "The arrays that the flat vector consists of, in its order: (name, offset, shape, "
           "whether weight decay applies).")
-      .def(
-          "offsets",
-          [](const M &model) {
-            std::vector<std::pair<std::size_t, std::size_t>> offsets;
-            offsets.reserve(model.network.layers.size());
-            for (const Layer &layer : model.network.layers)
-              offsets.emplace_back(layer.weight, layer.bias);
-            return offsets;
-          },
-          "Where each layer's weights and biases begin in the flat vector.")
       .def(
           "set_parameters",
           [](M &model, const py::array &values) {

@@ -54,7 +54,12 @@ PYBIND11_MODULE(_core_in_the_main_interpreter, m, pybind11::mod_gil_not_used()) 
       "Those that this CPU can run, fastest first.");
   m.def(
       "phase_names",
-      [] { return std::vector<std::string>(phase_names.begin(), phase_names.end()); },
+      [] {
+        std::vector<std::string> names(phase_count);
+        for (const auto &[phase, name] : phase_names)
+          names[static_cast<std::size_t>(phase)] = name;
+        return names;
+      },
       "What a Job's phases count the seconds of, in order.");
   m.def(
       "measure_peak",
@@ -81,7 +86,7 @@ PYBIND11_MODULE(_core_in_the_main_interpreter, m, pybind11::mod_gil_not_used()) 
   m.def(
       "force_plan",
       [](std::size_t threads, const std::string &split) {
-        force_plan(threads, split == "columns" ? 1 : 0);
+        force_plan(threads, named(split_names, split, "split"));
       },
       "threads"_a, "split"_a = "rows",
       "For tests: exactly so many threads, by rows or columns; 0 threads: choose again.");

@@ -23,6 +23,19 @@ template <class F> void draw_each(std::size_t n, F f) {
       f(i);
 }
 
+// 0 to n - 1, shuffled (Fisher and Yates, from the back).
+py::array_t<std::int64_t> shuffled(std::size_t n, const Sequence &numbers) {
+  py::array_t<std::int64_t> array(static_cast<py::ssize_t>(n));
+  std::int64_t *to = array.mutable_data();
+  compute_answer([&] {
+    for (std::size_t i = 0; i < n; ++i)
+      to[i] = static_cast<std::int64_t>(i);
+    Sequence sequence = numbers;
+    draw_each(n, [&](std::size_t i) { std::swap(to[n - 1 - i], to[sequence.below(n - i)]); });
+  });
+  return array;
+}
+
 } // namespace
 
 void bind_random(py::module_ &m) {
@@ -47,19 +60,15 @@ void bind_random(py::module_ &m) {
   m.def(
       "permutation",
       [](std::size_t n, std::uint64_t seed, std::size_t member, std::uint64_t epoch) {
-        py::array_t<std::int64_t> array(static_cast<py::ssize_t>(n));
-        std::int64_t *to = array.mutable_data();
-        compute_answer([&] {
-          for (std::size_t i = 0; i < n; ++i)
-            to[i] = static_cast<std::int64_t>(i);
-          Sequence sequence(seed, Purpose::shuffle, 0, member, epoch);
-          draw_each(n, [&](std::size_t i) { // Fisher and Yates, from the back
-            std::swap(to[n - 1 - i], to[sequence.below(n - i)]);
-          });
-        });
-        return array;
+        return shuffled(n, Sequence(seed, Purpose::shuffle, 0, member, epoch));
       },
       "n"_a, "seed"_a, "member"_a, "epoch"_a, "The order of an epoch: 0 to n - 1, shuffled.");
+  m.def(
+      "validation_order",
+      [](std::size_t n, std::uint64_t seed) {
+        return shuffled(n, Sequence(seed, Purpose::validation, 0, 0));
+      },
+      "n"_a, "seed"_a, "The order in which a validation split takes rows: 0 to n - 1, shuffled.");
   m.def(
       "poisson_batches",
       [](std::size_t n, double rate, std::uint64_t seed, std::uint64_t first_step,

@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Claim', 'Claimed', 'ExampleArrays', 'Job', 'Lent', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'arrays_of', 'barrier_seconds', 'claim', 'cosine_of_turns', 'draw_numbers', 'exponential', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'lend', 'measure_peak', 'natural_log', 'natural_log_1p', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'power', 'set_barrier_seconds', 'set_num_threads', 'set_own_threads', 'train_side_by_side']
+__all__: list[str] = ['Claim', 'Claimed', 'ExampleArrays', 'Job', 'Lent', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'arrays_of', 'barrier_seconds', 'claim', 'cosine_of_turns', 'draw_numbers', 'exponential', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'lend', 'measure_peak', 'natural_log', 'natural_log_1p', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'power', 'set_barrier_seconds', 'set_num_threads', 'set_own_threads', 'train_side_by_side', 'validation_order']
 class Claim:
     """
     Whether a model is being trained or loaded, and by which thread.
@@ -113,10 +113,6 @@ class Model32:
         """
         Copies of the optimizer's two moments (empty where it keeps none), and its steps.
         """
-    def offsets(self) -> list[tuple[int, int]]:
-        """
-        Where each layer's weights and biases begin in the flat vector.
-        """
     def parameters(self) -> numpy.typing.NDArray[numpy.float32]:
         """
         The flat parameter vector, a read-only view.
@@ -203,10 +199,6 @@ class Model64:
     def moments(self) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
         """
         Copies of the optimizer's two moments (empty where it keeps none), and its steps.
-        """
-    def offsets(self) -> list[tuple[int, int]]:
-        """
-        Where each layer's weights and biases begin in the flat vector.
         """
     def parameters(self) -> numpy.typing.NDArray[numpy.float64]:
         """
@@ -347,4 +339,8 @@ def train_side_by_side(models: collections.abc.Sequence[Model32], jobs: collecti
 def train_side_by_side(models: collections.abc.Sequence[Model64], jobs: collections.abc.Sequence[Job]) -> list[tuple[int, str, int]]:
     """
     A chunk of several models: the same number of steps of each.
+    """
+def validation_order(n: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.int64]:
+    """
+    The order in which a validation split takes rows: 0 to n - 1, shuffled.
     """

@@ -36,6 +36,7 @@ CALLS = {
     "Sequential": lambda: culpa.Sequential(LAYERS, "cross_entropy", input_size=20),
     "copy": lambda: one.copy(),
     "permutation": lambda: _core.permutation(1000, 0, 0, 0),
+    "validation_order": lambda: _core.validation_order(1000, 0),
     "poisson_batches": lambda: _core.poisson_batches(1000, 0.1, 0, 0, 5),
 }
 NAMES = ("finished", "MemoryError", "another error", "changed", "all done")

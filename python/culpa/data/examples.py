@@ -231,5 +231,5 @@ def split_rows(
             f"validation_split: expected a part of the {len(base)} rows, got {split:g}, which is "
             f"{held} of them"
         )
-    shuffled = base[_core.permutation(len(base), seed, 0, 2**32 - 1)]
+    shuffled = base[_core.validation_order(len(base), seed)]
     return np.sort(shuffled[held:]), np.sort(shuffled[:held])
