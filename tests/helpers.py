@@ -17,6 +17,7 @@ import numpy as np
 import culpa
 import reference
 from culpa import _core
+from culpa.parts.losses import Loss
 
 # How far culpa may be from the oracle, as reference.relative_error of each array.
 TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
@@ -30,7 +31,7 @@ PROGRAMS = Path(__file__).with_name("programs")  # run in fresh interpreters by 
 class LossCase(NamedTuple):
     """A loss and the kind of targets it is tried with."""
 
-    loss: culpa.losses.Loss
+    loss: Loss
     targets: str  # "labels", "probabilities", "binary", "counts" or "real"
 
     @property
@@ -161,7 +162,7 @@ def parameters_of(model: culpa.Sequential) -> list[tuple[reference.Array, refere
 def make_model(
     parameters: reference.Parameters,
     activations: Sequence[str],
-    loss: culpa.losses.Loss | str,
+    loss: Loss | str,
     *,
     alphas: Sequence[float | None] | None = None,
     dropout: Sequence[float] | None = None,

@@ -15,6 +15,7 @@ import culpa
 from culpa import Dense
 from culpa.training import accounting
 from culpa.training.accounting import Account
+from culpa.training.options import NAMES
 
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(120, 3)), rng.integers(0, 2, 120)
@@ -271,5 +272,5 @@ def test_rows_that_are_named_once_count_as_all_there_are() -> None:
 def test_the_docstring_of_fit_names_all_its_options() -> None:
     text = culpa.Sequential.fit.__doc__
     assert text is not None
-    for name in itertools.chain(("X", "y"), culpa.training.OPTIONS):
+    for name in itertools.chain(("X", "y"), NAMES):
         assert f"\n        {name} : " in text, name

@@ -13,6 +13,7 @@ import pytest
 
 import culpa
 import helpers
+from culpa.parts.losses import as_loss
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare to")
 
@@ -64,7 +65,7 @@ CASES = [
 def problem(
     loss: str, hidden: tuple[str, ...], widths: tuple[int, ...], scale: float
 ) -> helpers.Problem:
-    case = helpers.LossCase(culpa.losses.as_loss(loss), TARGETS.get(loss, "real"))
+    case = helpers.LossCase(as_loss(loss), TARGETS.get(loss, "real"))
     return helpers.make_problem(
         (INPUTS, *widths), [*hidden, "identity"], case, ROWS, "float64", input_scale=scale
     )

@@ -14,6 +14,7 @@ import pytest
 import culpa
 import helpers
 from culpa import _core
+from culpa.training.training import Training
 
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
@@ -208,13 +209,13 @@ def test_a_fit_that_is_refused_leaves_history_and_moments(monkeypatch: pytest.Mo
                 raise MemoryError
             return getattr(model._network.core, name)
 
-    prepare = culpa.training.Training.__init__
+    prepare = Training.__init__
 
     def without_memory(self: Any, *args: Any, **options: Any) -> None:
         prepare(self, *args, **options)
         self.core = Refuses()
 
-    monkeypatch.setattr(culpa.training.Training, "__init__", without_memory)
+    monkeypatch.setattr(Training, "__init__", without_memory)
     with pytest.raises(MemoryError):
         model.fit(X, y, optimizer=culpa.SGD(0.1), **OPTIONS)
     monkeypatch.undo()

@@ -7,6 +7,7 @@ import pytest
 
 import culpa
 from culpa import Dense, _core
+from culpa.studies.held_out import deal_folds
 from helpers import parameter_bytes
 
 rng = np.random.default_rng(0)
@@ -67,7 +68,7 @@ def test_a_label_that_is_doubted_does_not_weigh_on_the_models_that_doubt_it() ->
     seen = np.full((N, 2), np.nan)
     # The same by hand: folds and seeds as documented, each model on a copy of its own rows.
     fold_seed, *seeds = np.random.SeedSequence(0).generate_state(5, np.uint64).tolist()
-    fold = culpa.held_out.deal_folds(Y, 4, fold_seed)
+    fold = deal_folds(Y, 4, fold_seed)
     for i, seed in enumerate(seeds):
         model = network(seed=seed)
         rows = np.flatnonzero(fold != i)

@@ -12,6 +12,7 @@ import reference
 from culpa.data.examples import Examples
 from culpa.studies.health import vitals
 from culpa.studies.health.chance import best_constant
+from culpa.training.training import Training
 
 X, Y, X_TEST, Y_TEST = culpa.datasets.digits()
 
@@ -501,7 +502,7 @@ def test_models_side_by_side_need_a_check_each() -> None:
 def test_a_check_is_for_one_fit_at_a_time() -> None:
     check, other = culpa.HealthCheck(), net((10, "identity"))
 
-    def fit_the_other(training: culpa.training.Training) -> None:
+    def fit_the_other(training: Training) -> None:
         with pytest.raises(ValueError, match="HealthCheck of its own for each model"):
             other.fit(X, Y, epochs=1, callbacks=check, verbose=False)
 

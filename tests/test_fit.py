@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 import culpa
 import helpers
 import reference
+from culpa.parts.losses import Loss
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(0)
@@ -95,7 +96,7 @@ def r2(predicted: Array, truth: Array, weight: Array) -> float:
 
 
 # loss, outputs, and the targets
-LOSSES: dict[str, tuple[str | culpa.losses.Loss, int, Array]] = {
+LOSSES: dict[str, tuple[str | Loss, int, Array]] = {
     "classes": ("cross_entropy", 4, RNG.integers(0, 4, N)),
     "two classes": ("cross_entropy", 2, LABELS),
     "probabilities": ("cross_entropy", 4, RNG.dirichlet(np.ones(4), N)),

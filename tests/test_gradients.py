@@ -19,6 +19,7 @@ import culpa
 import helpers
 import reference
 from culpa import _core
+from culpa.parts.losses import Loss
 from helpers import ACTIVATIONS, DTYPES, LOSSES, LossCase
 
 BY_NAME = {str(case): case for case in LOSSES}
@@ -290,7 +291,7 @@ def test_a_hidden_relu_at_zero_passes_no_blame_back() -> None:
     assert blame.inputs.tolist() == [[14.0]]
 
 
-def error_signal(loss: culpa.losses.Loss, residual: list[float], dtype: str) -> tuple[Any, Any]:
+def error_signal(loss: Loss, residual: list[float], dtype: str) -> tuple[Any, Any]:
     """L_i and dL_i/dz where z = residual and y = 0, each an example."""
     model = helpers.make_model([(np.ones((1, 1)), np.zeros(1))], ["identity"], loss, dtype=dtype)
     X = np.array(residual, dtype)[:, None]

@@ -13,6 +13,7 @@ import culpa
 import helpers
 import reference
 from culpa import _core
+from culpa.parts.optimizers import Optimizer
 from culpa.training.training import Training
 
 RECORDED = json.loads(Path(__file__).with_name("recorded_optimizers.json").read_text())
@@ -139,7 +140,7 @@ def test_the_core_reports_the_losses_that_pytorch_had(run: dict[str, Any]) -> No
 # --- The textbook --------------------------------------------------------------------------------
 
 # culpa's optimizer, and the oracle's.
-OPTIMIZERS: list[tuple[culpa.optimizers.Optimizer, Callable[[], reference.Optimizer]]] = [
+OPTIMIZERS: list[tuple[Optimizer, Callable[[], reference.Optimizer]]] = [
     (culpa.SGD(0.05), lambda: reference.SGD(0.05)),
     (
         culpa.SGD(0.05, momentum=0.8, weight_decay=0.02),
@@ -187,7 +188,7 @@ def some_problem(
 @pytest.mark.parametrize("clip_norm", [None, 0.05])
 @pytest.mark.parametrize(("ours", "oracle"), OPTIMIZERS, ids=OPTIMIZER_IDS)
 def test_fit_follows_the_oracle(
-    ours: culpa.optimizers.Optimizer,
+    ours: Optimizer,
     oracle: Callable[[], reference.Optimizer],
     clip_norm: float | None,
     dtype: str,
@@ -231,7 +232,7 @@ def test_fit_follows_the_oracle(
 
 @pytest.mark.parametrize("ours", [ours for ours, _ in OPTIMIZERS], ids=OPTIMIZER_IDS)
 def test_weight_decay_shrinks_weights_and_leaves_biases(
-    ours: culpa.optimizers.Optimizer,
+    ours: Optimizer,
 ) -> None:
     """The guess is right, so that decay is all that moves anything."""
     parameters = [(np.array([[2.0, -3.0]]), np.array([0.5, -0.25]))]
@@ -453,9 +454,7 @@ def test_clipping_does_nothing_to_a_short_gradient_and_keeps_the_direction_of_a_
 
 @pytest.mark.parametrize("dtype", helpers.DTYPES)
 @pytest.mark.parametrize("ours", [ours for ours, _ in OPTIMIZERS], ids=OPTIMIZER_IDS)
-def test_gradient_and_apply_are_a_step_in_two_halves(
-    ours: culpa.optimizers.Optimizer, dtype: str
-) -> None:
+def test_gradient_and_apply_are_a_step_in_two_halves(ours: Optimizer, dtype: str) -> None:
     whole, _, X, y = some_problem(dtype)
     halves = whole.copy()
     for model in (whole, halves):
@@ -491,7 +490,7 @@ def test_apply_divides_decay_per_example_by_its_sum_of_weights() -> None:
 @pytest.mark.parametrize("clip_norm", [0.0, 0.1])
 @pytest.mark.parametrize("ours", [ours for ours, _ in OPTIMIZERS], ids=OPTIMIZER_IDS)
 def test_batches_that_are_empty_or_weigh_nothing_make_no_update(
-    ours: culpa.optimizers.Optimizer, clip_norm: float
+    ours: Optimizer, clip_norm: float
 ) -> None:
     plain, _, X, y = some_problem()
     skipping = plain.copy()
@@ -742,9 +741,7 @@ def without_memory(model: culpa.Sequential) -> culpa.Sequential:
     ],
     ids=repr,
 )
-def test_another_optimizer_starts_with_fresh_moments(
-    first: culpa.optimizers.Optimizer, second: culpa.optimizers.Optimizer
-) -> None:
+def test_another_optimizer_starts_with_fresh_moments(first: Optimizer, second: Optimizer) -> None:
     model, _, X, y = some_problem()
     options = {"epochs": 2, "shuffle": False, "verbose": False, "batch_size": 10}
     model.fit(X, y, optimizer=first, **options)

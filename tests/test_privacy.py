@@ -37,7 +37,7 @@ def make(case: Any, dtype: str = "float64") -> Problem:
 
 
 def examples_of(problem: Problem) -> _core.ExampleArrays:
-    return culpa.training.Examples(problem.model, problem.X, problem.y, None).for_core()
+    return problem.model._network.examples(problem.X, problem.y).for_core()
 
 
 def gradient(problem: Problem, offsets: Any = None, **options: Any) -> np.ndarray:

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 import culpa
 import helpers
 from culpa.parts.layers import ACTIVATIONS, INITIALIZERS
+from culpa.parts.losses import Loss
 
 Array = NDArray[Any]
 X = np.random.default_rng(0).normal(size=(9, 3))
-LOSSES: list[str | culpa.losses.Loss] = [
+LOSSES: list[str | Loss] = [
     "cross_entropy",
     culpa.CrossEntropy(0.1),
     "binary_cross_entropy",

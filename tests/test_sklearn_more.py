@@ -12,6 +12,8 @@ import pytest
 import culpa
 import helpers
 import reference
+from culpa.parts.layers import ACTIVATIONS
+from culpa.parts.optimizers import Optimizer
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
@@ -116,7 +118,7 @@ def test_label_smoothing_is_that_of_smoothed_targets(kind: str) -> None:
     gradients_are_those_of_the_loss(smooth, X, smooth._encoded(y))
 
 
-@pytest.mark.parametrize("name", sorted(culpa.layers.ACTIVATIONS))
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_every_activation_of_the_core(name: str) -> None:
     X, y = table(60)
     ours = MLPRegressor(random_state=0, max_iter=2, activation=name, hidden_layer_sizes=(7, 5))
@@ -158,9 +160,7 @@ def test_an_activation_for_each_layer() -> None:
     ids=lambda o: type(o).__name__,
 )
 @pytest.mark.parametrize("kind", ["binary", "multiclass"])
-def test_optimizers_and_schedules_train_as_in_sequential(
-    kind: str, optimizer: culpa.optimizers.Optimizer
-) -> None:
+def test_optimizers_and_schedules_train_as_in_sequential(kind: str, optimizer: Optimizer) -> None:
     _, X, y = problem(kind)
     options = {"random_state": 0, "shuffle": False, "batch_size": 50, "dropout": 0.2}
     start = MLPClassifier(max_iter=1, learning_rate_init=1e-300, **options).fit(X, y)

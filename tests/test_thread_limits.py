@@ -13,6 +13,8 @@ import culpa
 import helpers
 from culpa import _core
 from culpa.machine import thread_limits
+from culpa.machine.config import config
+from culpa.machine.threads import own_threads
 
 threadpoolctl = pytest.importorskip("threadpoolctl")
 threadpool_limits = threadpoolctl.threadpool_limits
@@ -54,7 +56,7 @@ def test_threadpool_info_lists_culpa_once() -> None:
 def test_a_limit_holds_inside_and_is_lifted_after(limits: dict[str, Any]) -> None:
     with threadpool_limits(**limits):
         assert culpa.get_num_threads() == 2
-        assert culpa.config.config()["threads"] == "2"
+        assert config()["threads"] == "2"
     assert culpa.get_num_threads() == 5
     culpa.set_num_threads(4)  # and nothing of it is left
     assert culpa.get_num_threads() == 4
@@ -194,7 +196,7 @@ def test_a_release_that_takes_no_controllers_is_left_alone(
 def test_an_estimators_own_count_goes_before_a_limit_and_leaves_it_as_it_was() -> None:
     with threadpool_limits(2):
         for count, holds in ((None, 2), (3, 3), (5, 5)):  # what MLPClassifier(n_threads=) asks for
-            with culpa.threads.own_threads(count):
+            with own_threads(count):
                 assert culpa.get_num_threads() == holds
             assert culpa.get_num_threads() == 2
     assert culpa.get_num_threads() == 5
