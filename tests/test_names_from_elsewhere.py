@@ -17,7 +17,7 @@ from culpa.parts.layers import ACTIVATIONS, INITIALIZERS
 from culpa.parts.losses import LOSSES
 from culpa.parts.optimizers import OPTIMIZERS
 from culpa.parts.schedules import SCHEDULES
-from culpa.training.training import OPTIONS
+from culpa.training.options import NAMES
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3))
@@ -133,7 +133,7 @@ VALID: dict[str, Any] = {
     "want": QUANTITIES,
     "monitor": ("loss", "accuracy", "r2", "val_loss", "val_accuracy", "val_r2"),
     "class_weight": ("balanced",),
-    "fit": OPTIONS,
+    "fit": NAMES,
 }
 
 

@@ -12,7 +12,6 @@ import helpers
 import reference
 from culpa import Dense, RoundingWarning
 from culpa.data import rounding
-from culpa.data.examples import Examples
 
 rng = np.random.default_rng(0)
 N = 240
@@ -131,7 +130,7 @@ def test_a_part_of_the_examples_is_measured_as_the_whole() -> None:
     y, rows = far(), np.arange(0, N, 3)
     model = guesser(y)
     with pytest.warns(RoundingWarning):
-        part = Examples(model, X, y, None).part(model, rows, " (part)")
+        part = model._network.examples(X, y).part(rows, " (part)")
     want = losses_of(model, X[rows], y[rows]).mean()
     assert part.evaluate(model._network.core)["loss"] == pytest.approx(want, rel=1e-12)
 

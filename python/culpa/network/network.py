@@ -145,6 +145,8 @@ class Network:
 
     def name_features(self, names: Any) -> None:
         """Say what the inputs are called; None forgets it."""
+        if names is not None:
+            self.core  # noqa: B018  # raises
         self.architecture = replace(self.architecture, feature_names=names)
 
     def examples(self, X: Any, y: Any, sample_weight: Any = None, suffix: str = "") -> Examples:
@@ -206,8 +208,9 @@ class Network:
 
     def frozen_core(self) -> Core:
         """Return a core with a copy of the weights: what is compared does not train meanwhile."""
+        parameters = self.core.copy_parameters()
         core = self.new_core(self.inputs)
-        core.set_parameters(self.core.copy_parameters())
+        core.set_parameters(parameters)
         return core
 
     # Going back
