@@ -246,7 +246,7 @@ def test_where_chunks_end_does_not_show(name: str, monkeypatch: pytest.MonkeyPat
     watch.every_steps, watch.steps = 3, []
     weights.append(helpers.parameter_bytes(case.trained(callbacks=watch)))
     for seconds in (1e-9, 1e9):
-        monkeypatch.setattr(culpa.training, "CHUNK_SECONDS", seconds)
+        monkeypatch.setattr(culpa.training.run, "CHUNK_SECONDS", seconds)
         weights.append(helpers.parameter_bytes(case.trained()))
     assert len(set(weights)) == 1
 
@@ -567,7 +567,7 @@ def test_fit_many_gives_each_model_the_bits_of_its_own_fit(
 def test_fit_many_on_folds_is_fit_on_each_fold(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(culpa.training, "CHUNK_SECONDS", seconds)
+    monkeypatch.setattr(culpa.training.run, "CHUNK_SECONDS", seconds)
     X, y = labelled()
     folds = [np.flatnonzero(np.arange(120) % 4 != k) for k in range(3)] + [np.arange(7)]
     options = {"epochs": 3, "batch_size": 16, "verbose": False}

@@ -717,7 +717,8 @@ class Sequential:
         return self._network.architecture.config()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"network": self._network, "history": self.history}
+        # A copy of the network, for copy.copy too: two faces of one would train each other's.
+        return {"network": self._network.copy(), "history": self.history}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._wear(state["network"])
