@@ -4,7 +4,7 @@
 #include <chrono>
 #include <vector>
 
-#include "team.h"
+#include "threads/team.h"
 #include "view.h"
 
 namespace culpa {

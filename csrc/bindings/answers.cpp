@@ -4,10 +4,10 @@
 #include <utility>
 #include <vector>
 
-#include "attributions/attribute.h"
+#include "answers/attribution/attribute.h"
+#include "answers/blame.h"
+#include "answers/influence.h"
 #include "bindings.h"
-#include "blame.h"
-#include "influence.h"
 
 namespace culpa {
 namespace {

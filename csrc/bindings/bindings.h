@@ -16,8 +16,8 @@
 
 #include "arrays.h"
 #include "gil.h"
-#include "team.h"
-#include "trainer.h"
+#include "threads/team.h"
+#include "training/trainer.h"
 
 namespace culpa {
 

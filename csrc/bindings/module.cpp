@@ -1,6 +1,6 @@
 // The door: checks arrays, releases the GIL, calls in. No maths.
+#include "answers/blame.h"
 #include "bindings.h"
-#include "blame.h"
 #include "peak.h"
 
 // pybind11 makes a function of this name; PyInit__core, below, is what the interpreter calls.
