@@ -23,6 +23,7 @@ def fit_many(
     y: ArrayLike,
     *,
     rows: Sequence[ArrayLike] | None = None,
+    sample_weight: ArrayLike | None = None,
     **options: Unpack[FitOptions],
 ) -> list[History]:
     """Train several models on the same data side by side, a model a thread.
@@ -38,6 +39,8 @@ def fit_many(
         As for :meth:`Sequential.fit`.
     rows : sequence of array_like of int, optional
         For each model the rows of X to train on, as for folds; by default all.
+    sample_weight : array_like (n,), optional
+        As for :meth:`Sequential.fit`, the same for all.
     **options
         As for :meth:`Sequential.fit`, the same for all; `verbose` is False. Sample and class
         weights count within each batch alone (nothing at ``batch_size=1``), and
@@ -91,5 +94,8 @@ def fit_many(
         models,
         X,
         y,
-        [as_options({"verbose": False, **options, **each}) for each in own],
+        [
+            as_options({"verbose": False, "sample_weight": sample_weight, **options, **each})
+            for each in own
+        ],
     )

@@ -109,6 +109,8 @@ class Blame(Quantities):
     """
 
     askable = QUANTITIES
+    weights: list[Array]
+    biases: list[Array]
 
     def __init__(
         self,

@@ -23,6 +23,10 @@ class Quantities:
     """Arrays by name, and a word on those that were not asked for."""
 
     askable: tuple[str, ...] = PER_EXAMPLE
+    losses: NDArray[np.float64]
+    nodes: list[Array]
+    inputs: Array
+    gradient_norms: NDArray[np.float64]
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._values = values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from culpa.answers.blame import make_frame
 from culpa.data import rounding
 from culpa.sequential import Sequential
 from culpa.studies import held_out
+from culpa.training.options import FitOptions
 
 __all__ = ["LabelError", "LabelErrors", "find_label_errors"]
 
@@ -152,7 +153,7 @@ def find_label_errors(
     repeats: int = 1,
     seed: int | None = 0,
     sample_weight: ArrayLike | None = None,
-    **options: Any,
+    **options: Unpack[FitOptions],
 ) -> LabelErrors:
     """Find labels that are probably wrong, by what models say that never saw them.
 
@@ -237,7 +238,7 @@ def find_label_errors(
     repeats = _checks.integer("repeats", repeats, 1)
     seed = secrets.randbits(63) if seed is None else _checks.integer("seed", seed, 0)
     ask = held_out.Networks if isinstance(model, Sequential) else held_out.Estimators
-    models = ask(model, X, y, sample_weight, options)
+    models = ask(model, X, y, sample_weight, {**options})
     with rounding.once():
         log_p, norms = held_out.guess_examples(models, folds, repeats, seed)
     return rank_labels(log_p, models.codes, models.classes, norms)

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
-from numpy.typing import ArrayLike
-
 from culpa import _checks
 from culpa.parts.optimizers import Optimizer
 from culpa.parts.privacy import Privacy
@@ -42,14 +40,16 @@ class Options:
 
 
 class FitOptions(TypedDict, total=False):
-    """The keywords of ``Sequential.fit`` for functions that hand them on, but for `rows`."""
+    """The keywords of ``Sequential.fit`` for functions that hand them on.
+
+    Without `rows` and `sample_weight`, which such functions name themselves.
+    """
 
     epochs: int
     batch_size: int
     optimizer: str | Optimizer | None
     validation_data: Sequence[Any] | None
     validation_split: float
-    sample_weight: ArrayLike | None
     class_weight: Mapping[int, float] | str | None
     clip_norm: float | None
     privacy: Privacy | None
