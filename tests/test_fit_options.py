@@ -26,9 +26,8 @@ def test_fit_has_the_options_and_their_defaults() -> None:
 
 def test_functions_that_hand_options_on_take_the_same_types() -> None:
     types = {name: p.annotation for name, p in explicit().items() if name not in OWN}
-    assert {
-        name: hint.__forward_arg__ for name, hint in FitOptions.__annotations__.items()
-    } == types
+    hints = FitOptions.__annotations__
+    assert {name: hint.__forward_arg__ for name, hint in hints.items()} == types
 
 
 @pytest.mark.parametrize("function", [culpa.fit_many, culpa.find_label_errors])
@@ -51,5 +50,5 @@ def test_an_unknown_option_is_told_its_name_here() -> None:
     model = culpa.Sequential([culpa.Dense(1)], "mse")
     with pytest.raises(TypeError, match="it is called 'epochs' here"):
         model.fit([[0.0]], [0.0], n_epochs=3)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="fit: expected one of rows, epochs, .* got 'nonsense'"):
+    with pytest.raises(TypeError, match=r"fit: expected one of rows, epochs, .* got 'nonsense'"):
         as_options({"nonsense": 1})
