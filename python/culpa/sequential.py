@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks
 from culpa.answers import attribution, blame, influence, predictions
-from culpa.formats import safetensors as serialization
+from culpa.formats import safetensors
 from culpa.network.layers import DenseLayer, layers_of
 from culpa.network.network import Network
 from culpa.parts.architecture import Architecture
@@ -710,7 +710,7 @@ class Sequential:
         --------
         culpa.load
         """
-        serialization.write(path, self._network.architecture, self.state_dict())
+        safetensors.write(path, self._network.architecture, self.state_dict())
 
     def config(self) -> dict[str, Any]:
         """Return everything but the weights, as values that JSON knows."""
@@ -770,7 +770,7 @@ def load(path: str | PathLike[str]) -> Sequential:
     ...     culpa.load(path).layers[0].weight.shape
     (2, 3)
     """
-    return Sequential._of(Network.of(*serialization.read(path)))
+    return Sequential._of(Network.of(*safetensors.read(path)))
 
 
 def check_sequential(model: Any) -> None:
@@ -794,7 +794,7 @@ def _as_networks(checkpoints: Any) -> list[Any]:
 def _as_network(checkpoint: Any, name: str) -> Network | Mapping[str, Any]:
     if isinstance(checkpoint, (str, os.PathLike)):
         try:
-            return Network.of(*serialization.read(checkpoint))
+            return Network.of(*safetensors.read(checkpoint))
         except (OSError, ValueError) as error:
             raise type(error)(f"{name}: {error}") from None
     if isinstance(checkpoint, Sequential):

@@ -11,7 +11,7 @@ from pathlib import Path
 from culpa.bench import machine, peers, table
 from culpa.bench.measure import Result, measure
 from culpa.bench.workloads import WORKLOADS
-from culpa.data import files as writing
+from culpa.data import files
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Options:
                 f"--json: expected a file in a folder that exists; got {str(self.json)!r}"
             )
         if self.json is not None:
-            writing.check_output("--json", self.json, (".json",), {})
+            files.check_output("--json", self.json, (".json",), {})
 
 
 def run(options: Options) -> list[Result]:
@@ -118,6 +118,6 @@ def run(options: Options) -> list[Result]:
             "missing": [peer.key for peer in missing],
             "results": [result.to_json() for result in results],
         }
-        with writing.replacing(options.json, "--json") as file:
+        with files.replacing(options.json, "--json") as file:
             file.write(f"{json.dumps(content, indent=1)}\n".encode())
     return results

@@ -105,12 +105,17 @@ class Network:
     def core(self) -> Core:
         """The core's model; raises where it is not built yet."""
         follow_threadpoolctl()
+        self.check_built()
+        assert self._core is not None
+        return self._core
+
+    def check_built(self) -> None:
+        """Raise where the network is not built yet."""
         if self._core is None:
             raise RuntimeError(
                 "the model has no weights yet, for it does not know its input size: call fit, or "
                 "pass input_size= to Sequential"
             )
-        return self._core
 
     def new_core(self, inputs: int) -> Core:
         """Return a core of this architecture, all weights zero; it is not this network's."""
@@ -146,12 +151,12 @@ class Network:
     def name_features(self, names: Any) -> None:
         """Say what the inputs are called; None forgets it."""
         if names is not None:
-            self.core  # noqa: B018  # raises
+            self.check_built()
         self.architecture = replace(self.architecture, feature_names=names)
 
     def examples(self, X: Any, y: Any, sample_weight: Any = None, suffix: str = "") -> Examples:
         """Return examples checked for this network, which must be built, to ask about them."""
-        self.core  # noqa: B018  # raises
+        self.check_built()
         warns = not self.saw_inputs
         return Examples(self.architecture, X, y, sample_weight, suffix, warns_of_inputs=warns)
 

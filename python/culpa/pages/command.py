@@ -7,7 +7,7 @@ from pathlib import Path
 
 from culpa._terminal import printable, say
 from culpa.data import columns
-from culpa.data import files as writing
+from culpa.data import files
 from culpa.pages import readers
 from culpa.pages.page import Story, render_page, tell_example
 from culpa.sequential import load
@@ -36,7 +36,7 @@ def run(options: Options) -> None:
     """Print the summary, or write the page."""
     if options.html is not None:
         inputs = {"model": options.model, "data": Path(options.data)}
-        writing.check_output("html", options.html, (".html", ".htm"), inputs)
+        files.check_output("html", options.html, (".html", ".htm"), inputs)
     model = load(options.model)
     table = readers.read_table(options.data, model.loss, model.output_size, options.target)
     if model.feature_names is not None and table.feature_names is not None:
@@ -57,7 +57,7 @@ def run(options: Options) -> None:
     if options.html is None:
         say(summary(told))
     else:
-        with writing.replacing(options.html, "html") as file:
+        with files.replacing(options.html, "html") as file:
             file.write(render_page(told).encode())
         say(f"wrote {printable(str(options.html))}: open it in any browser")
 

@@ -124,7 +124,7 @@ def tell_example(
 ) -> Story:
     """Return what the page tells, from checked arguments; they are those of `page`."""
     check_sequential(model)
-    model._network.core  # noqa: B018  # raises
+    model._network.check_built()
     model = model.copy()  # what another thread trains meanwhile would not add up
     examples = model._network.examples(X, y)
     row = _row(model, X, y, example, len(examples.x))

@@ -103,7 +103,7 @@ def network(
     True
     """
     check_sequential(model)
-    model._network.core  # noqa: B018  # raises
+    model._network.check_built()
     model = model.copy()  # one state, whoever trains it meanwhile
     most = _checks.integer("nodes", nodes, 1)
     connections = _checks.integer("connections", connections, 0)
