@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from culpa._terminal import printable, say
-from culpa.data import columns
-from culpa.data import files
+from culpa.data import columns, files
 from culpa.pages import readers
 from culpa.pages.page import Story, render_page, tell_example
 from culpa.sequential import load
