@@ -26,7 +26,7 @@ class DenseLayer:
     @property
     def name(self) -> str:
         """The layer's name in ``state_dict``: "dense_0", "dense_1", ..."""
-        return f"dense_{self._index}"
+        return self._network.architecture.dense_names()[self._index]
 
     @property
     def units(self) -> int:

@@ -168,10 +168,10 @@ class Network:
 
     def dense_layers(self) -> list[tuple[str, int, Activation]]:
         """Return name, units and activation of each Dense layer."""
-        names = [name for name, *_ in self.core.arrays() if name.endswith(".weight")]
+        described = self.architecture
         return [
-            (name.removesuffix(".weight"), layer.units, layer.activation)
-            for name, layer in zip(names, self.architecture.dense, strict=True)
+            (name, layer.units, layer.activation)
+            for name, layer in zip(described.dense_names(), described.dense, strict=True)
         ]
 
     def state_dict(self) -> dict[str, Array]:
@@ -188,7 +188,8 @@ class Network:
         with _core.claim([self.claim], "load_state_dict", trains=False):
             core, inputs = self._core, self.architecture.input_size
             if core is None:
-                first = data.as_array("dense_0.weight", state.get("dense_0.weight", ()))
+                name = next(iter(self.architecture.shapes(1)))
+                first = data.as_array(name, state.get(name, ()))
                 if first.ndim != 2 or 0 in first.shape:
                     core = self.core  # raises
                 inputs = first.shape[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,9 +77,8 @@ def fix_weights(
     Where no rate is given it is the first of 0.1, 0.05, 0.02, 0.01, ... whose step gains at least
     half of what the gradient promises (Armijo 1966). Dropout takes no part.
     """
-    gradients = {}
-    for i, pair in enumerate(zip(blame.weights, blame.biases, strict=True)):
-        gradients[f"dense_{i}.weight"], gradients[f"dense_{i}.bias"] = pair
+    pairs = zip(blame.weights, blame.biases, strict=True)
+    gradients = dict(zip(model.state_dict(), itertools.chain(*pairs), strict=True))
     promise = sum(float(np.square(g, dtype=np.float64).sum()) for g in gradients.values())
     before, state, copy = float(blame.losses[0]), model.state_dict(), model.copy()
     descending = [float(f"{a}e-{e}") for e in range(2, 15) for a in (10, 5, 2)]  # 0.1 first

@@ -100,11 +100,16 @@ class Architecture:
             "member": 0,
         }
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of each array by name, of an architecture with an input size."""
-        inputs = _checks.integer("input_size", self.input_size, 1)
+    def shapes(self, inputs: int | None = None) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each array by name, of so many inputs or of `input_size`."""
+        inputs = _checks.integer("input_size", inputs or self.input_size, 1)
         arrays = _core.arrays_of(self.for_core(inputs)["layers"])
         return {name: shape for name, _, shape, _ in arrays}
+
+    def dense_names(self) -> list[str]:
+        """Return the names of the Dense layers, as those of their arrays begin."""
+        names = self.shapes(1)  # which do not depend on the number of inputs
+        return [name.removesuffix(".weight") for name in names if name.endswith(".weight")]
 
     def config(self) -> dict[str, Any]:
         """Return the description as values that JSON knows."""

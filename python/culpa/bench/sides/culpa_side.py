@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,10 +30,8 @@ class CulpaSide:
         self.workload = problem.workload
         self.options: dict[str, Any] = {}  # more that the core's Job is told
         model = make_model(self.workload.shape)
-        model.load_state_dict(
-            {f"dense_{i}.weight": weight for i, weight in enumerate(problem.weights)}
-            | {f"dense_{i}.bias": bias for i, bias in enumerate(problem.biases)}
-        )
+        pairs = zip(problem.weights, problem.biases, strict=True)
+        model.load_state_dict(dict(zip(model.state_dict(), itertools.chain(*pairs), strict=True)))
         self.core = model._network.core
         self.core.set_optimizer(Adam(LEARNING_RATE).for_core())
         self.initial = self.core.parameters().copy()
