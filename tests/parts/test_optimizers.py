@@ -16,7 +16,7 @@ from culpa import _core
 from culpa.parts.optimizers import Optimizer
 from culpa.training.training import Training
 
-RECORDED = json.loads(Path(__file__).with_name("recorded_optimizers.json").read_text())
+RECORDED = json.loads((Path(__file__).parents[1] / "recorded_optimizers.json").read_text())
 STEPS = len(RECORDED["configurations"][0]["losses"])
 BATCH = RECORDED["batch_size"]
 

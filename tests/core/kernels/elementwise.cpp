@@ -249,7 +249,7 @@ template <class T> void check_sparse_row_squares(const Kernels<T> &k, Log &log) 
 }
 
 // Any stretch of a stream holds the same numbers, and nothing beside it is written. (What numbers
-// they are, tests/test_privacy.py says.)
+// they are, tests/training/test_privacy.py says.)
 template <class T> void check_noise(const Kernels<T> &k, Log &log) {
   const std::size_t n = 400;
   std::vector<T> all(n, T(0));

@@ -223,7 +223,7 @@ def test_private_steps_without_noise_equal_those_of_opacus(
         assert error <= TOLERANCE * size + 1e-15, f"{name}: {error:.3g} of a change of {size:.3g}"
 
 
-# Captum (integrated gradients and DeepLIFT with one baseline: tests/test_attribution.py)
+# Captum (integrated gradients and DeepLIFT with one baseline: tests/answers/test_attribution.py)
 
 WIDTHS = [(7, 4, 3), (6, 1), (1, 1, 2)]
 

@@ -1,6 +1,6 @@
 """Expected gradients, SmoothGrad, LRP, conductance and sets of baselines: each by its definition.
 
-tests/test_attribution.py has what all methods share.
+tests/answers/test_attribution.py has what all methods share.
 """
 
 import math

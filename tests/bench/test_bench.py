@@ -98,7 +98,7 @@ def test_a_pipe_gets_a_plain_and_aligned_table(measured: tuple[str, dict[str, An
 
 
 def test_the_same_table_comes_from_the_script_in_bench() -> None:
-    script = Path(__file__).parents[1] / "bench" / "step.py"
+    script = Path(__file__).parents[2] / "bench" / "step.py"
     if not script.exists():
         pytest.skip("bench/ is not beside the tests")
     arguments = [*QUICK, "--workload", "tiny", "--peer", "numpy"]

@@ -1,8 +1,8 @@
 """Every function of every kernel table agrees with plain loops in float64.
 
-The loops are in tests/kernels/, a C++ program without a framework. It is compiled here with the
-flags of CMakeLists.txt, and runs all tables that the CPU can run. For 64-bit Arm a cross compiler
-and an emulator do.
+The loops are in tests/core/kernels/, a C++ program without a framework. It is compiled here with
+the flags of CMakeLists.txt, and runs all tables that the CPU can run. For 64-bit Arm a cross
+compiler and an emulator do.
 """
 
 import os

@@ -18,8 +18,12 @@ import helpers
 import reference
 from culpa import _core
 
-HERE = Path(__file__).parent
-INNER_FILES = ["test_gradients.py", "test_optimizers.py", "test_determinism.py"]
+TESTS = Path(__file__).parents[1]
+INNER_FILES = [
+    "network/test_gradients.py",
+    "parts/test_optimizers.py",
+    "core/test_determinism.py",
+]
 NAMES = _core.instruction_sets()
 OTHERS = [name for name in NAMES if name != _core.instruction_set()]
 
@@ -34,10 +38,10 @@ def test_every_instruction_set_passes_the_tests(name: str) -> None:
             sys.executable,
             "-m",
             "pytest",
-            *[str(HERE / file) for file in INNER_FILES],
+            *[str(TESTS / file) for file in INNER_FILES],
             *["-q", "-x", "-p", "no:cacheprovider", "-rA", "--no-header", "--tb=short"],
         ],
-        cwd=HERE.parent,
+        cwd=TESTS.parent,
         env={**os.environ, "CULPA_FORCE_ISA": name, "CULPA_TEST_INNER": "1"},
         capture_output=True,
         text=True,
