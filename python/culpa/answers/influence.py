@@ -70,15 +70,13 @@ def compute_influence(
     The checkpoints are networks, or the arrays of one by name; None: the network as it is.
     """
     k = 0 if top is None else _checks.integer("top", top, 1, "None gives all scores")
-    described = network.architecture
     core = network.frozen_core()
     for name, X in (("X_train", X_train), ("X_test", X_test)):
-        columns.check(described.feature_names, X, name)
-        data.check_dense(X, described.input_size, described.dtype, "influence", name)
-    columns.check(columns.column_names(X_train), X_test, "X_test", those="those of X_train")
+        data.refuse_sparse(X, "influence", name)
     with rounding.once():
         train = network.examples(X_train, y_train, suffix="_train")
         test = network.examples(X_test, y_test, suffix="_test")
+    columns.check(columns.column_names(X_train), X_test, "X_test", those="those of X_train")
     cores = [core]
     if checkpoints is not None:
         cores = [

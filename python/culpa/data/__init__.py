@@ -9,6 +9,7 @@ from culpa.data.arrays import (
     dense,
     for_core,
     not_finite,
+    refuse_sparse,
 )
 from culpa.data.targets import (
     Targets,
@@ -32,4 +33,5 @@ __all__ = [
     "dense",
     "for_core",
     "not_finite",
+    "refuse_sparse",
 ]

@@ -20,6 +20,7 @@ __all__ = [
     "dense",
     "for_core",
     "not_finite",
+    "refuse_sparse",
 ]
 
 Array = NDArray[Any]
@@ -160,13 +161,18 @@ def check_x(
     return array
 
 
-def check_dense(X: Any, inputs: int | None, dtype: str, purpose: str, name: str = "X") -> Array:
-    """Return X as an array (n, inputs), not yet looked through for NaN; sparse ones are refused."""
+def refuse_sparse(X: Any, purpose: str, name: str = "X") -> None:
+    """Raise where X is a sparse matrix, for a purpose that needs dense rows."""
     if is_sparse(X):
         raise TypeError(
             f"{name}: expected a dense array for {purpose}, got a sparse matrix; use "
             f"{name}.toarray()"
         )
+
+
+def check_dense(X: Any, inputs: int | None, dtype: str, purpose: str, name: str = "X") -> Array:
+    """Return X as an array (n, inputs), not yet looked through for NaN; sparse ones are refused."""
+    refuse_sparse(X, purpose, name)
     array = check_x(X, inputs, dtype, name, finite=False)
     assert not isinstance(array, SparseRows)
     return array
