@@ -172,7 +172,7 @@ double cosine_of_turns(double turns) {
   turns = std::abs(turns);
   turns -= std::floor(turns); // exact
   // Of the nearest quarter the cosine is 1, 0, -1, 0; what is left, in [-1/8, 1/8], is exact too.
-  const auto quarter = static_cast<int>(turns * 4 + 0.5);
+  const auto quarter = static_cast<int>(std::floor(turns * 4 + 0.5));
   const double rest = turns - quarter * 0.25;
   const Pair whole = exact_product(rest, 6.283185307179586);
   const Pair angle = {whole.high, whole.low + rest * 2.4492935982947064e-16};
