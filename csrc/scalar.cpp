@@ -70,10 +70,10 @@ template <std::size_t n> constexpr std::array<double, n> reciprocal_odds(int fir
 constexpr double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
 
 // x = m 2^e with m in [sqrt(1/2), sqrt(2)).
-struct Split {
+struct Scaled {
   double m, e;
 };
-Split split_exponent(double x) {
+Scaled split_exponent(double x) {
   const bool denormal = x < std::numeric_limits<double>::min();
   constexpr auto root = std::bit_cast<std::int64_t>(0.70710678118654752);
   const auto bits = std::bit_cast<std::int64_t>(denormal ? x * 0x1p54 : x);
@@ -128,7 +128,7 @@ double wide_exponential(Pair x) {
 } // namespace
 
 double natural_log(double x) {
-  const Split split = split_exponent(x);
+  const Scaled split = split_exponent(x);
   const double above = split.m - 1, s = above / (2 + above), s2 = s * s;
   constexpr auto odds = reciprocal_odds<12>(3);
   // log(1 + f) = f - f^2/2 + s (f^2/2 + 2 s^2/3 + 2 s^4/5 + ...): the first term is exact.

@@ -717,11 +717,13 @@ class Sequential:
         return self._network.architecture.config()
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy of the network, for copy.copy too: two faces of one would train each other's.
-        return {"network": self._network.copy(), "history": self.history}
+        # The network's state, for copy.copy: two faces of one network would train each other's.
+        return {"network": self._network.__getstate__(), "history": self.history}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._wear(state["network"])
+        network = Network.__new__(Network)
+        network.__setstate__(state["network"])
+        self._wear(network)
         self.history = state["history"]
 
     def copy(self) -> Self:

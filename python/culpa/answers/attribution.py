@@ -12,6 +12,7 @@ from culpa import _checks, data
 from culpa.answers import quadrature
 from culpa.data import columns, rounding
 from culpa.network.network import Network
+from culpa.parts.architecture import Architecture
 
 __all__ = ["Attribution", "compute_attribution"]
 
@@ -118,19 +119,16 @@ def compute_attribution(
     seed = _checks.integer("seed", seed, 0)
     if seed >= 2**64:
         raise ValueError(f"seed: expected an integer below 2**64, got {seed}")
-    epsilon = _checks.number(
-        "epsilon", epsilon, float(np.finfo(network.architecture.dtype).tiny), 1e30
-    )
+    described = network.architecture
+    epsilon = _checks.number("epsilon", epsilon, float(np.finfo(described.dtype).tiny), 1e30)
     core = network.core
     columns.check_beside(
-        network.architecture.feature_names, X, baseline=baseline, background=background, noise=noise
+        described.feature_names, X, baseline=baseline, background=background, noise=noise
     )
-    x = data.check_dense(
-        X, network.architecture.input_size, network.architecture.dtype, "attribute"
-    )
+    x = data.check_dense(X, described.input_size, described.dtype, "attribute")
     if not network.saw_inputs:
-        rounding.warn("X", rounding.drowned(x, network.architecture.dtype), columns.column_names(X))
-    options: dict[str, Any] = {"targets": _check_target(network, target, len(x))}
+        rounding.warn("X", rounding.drowned(x, described.dtype), columns.column_names(X))
+    options: dict[str, Any] = {"targets": _check_target(described, target, len(x))}
     options.update(_check_compared(network, method, baseline, background, x))
     kind = METHODS[method][0]
     if kind == "path":
@@ -139,7 +137,7 @@ def compute_attribution(
     if kind in ("expected", "smooth"):
         options.update(samples=samples, seed=seed)
     if kind == "smooth":
-        options["noise"] = _check_noise(network, noise, x.shape[1])
+        options["noise"] = _check_noise(described, noise, x.shape[1])
     elif noise is not None:
         raise ValueError(
             f"noise: expected none for method {method!r}, got {_checks.describe(noise)}; leave it "
@@ -155,23 +153,19 @@ def compute_attribution(
         **options,
     )
     if answer["row"] >= 0:
-        raise data.not_finite(
-            "X", x, answer["row"], network.architecture.dtype, network.architecture.input_scale
-        )
+        raise data.not_finite("X", x, answer["row"], described.dtype, described.input_scale)
     if answer["baseline_row"] >= 0:
         name = "background" if "background" in options else "baseline"
         row = answer["baseline_row"]
-        raise data.not_finite(
-            name, options[name], row, network.architecture.dtype, network.architecture.input_scale
-        )
+        raise data.not_finite(name, options[name], row, described.dtype, described.input_scale)
     return Attribution(answer, method, columns.column_names(X))
 
 
-def _check_target(network: Network, target: Any, rows: int) -> NDArray[np.int64] | None:
+def _check_target(described: Architecture, target: Any, rows: int) -> NDArray[np.int64] | None:
     """Return an output per row (rows,), None for the model's own guess, or raise."""
-    outputs = network.architecture.output_size
+    outputs = described.output_size
     if target is None:
-        if outputs == 1 or network.architecture.loss.task == "classes":
+        if outputs == 1 or described.loss.task == "classes":
             return None
         raise ValueError(
             f"target: expected which of the {outputs} outputs to explain (only a classifier has "
@@ -202,7 +196,7 @@ def _check_compared(
     network: Network, method: str, baseline: Any, background: Any, x: Array
 ) -> dict[str, Array]:
     """Return what the method compares x to, under its name, or raise."""
-    taken = METHODS[method][1]
+    taken, dtype = METHODS[method][1], network.architecture.dtype
     for name, value in (("baseline", baseline), ("background", background)):
         if value is not None and name not in taken:
             others = " or ".join(repr(m) for m, (_, names) in METHODS.items() if name in names)
@@ -219,11 +213,9 @@ def _check_compared(
                 "background: expected either a baseline or a background, got both; the answer is "
                 "relative to one baseline, or the mean over a set"
             )
-        rows = data.check_dense(
-            background, x.shape[1], network.architecture.dtype, "attribute", "background"
-        )
+        rows = data.check_dense(background, x.shape[1], dtype, "attribute", "background")
         if not network.saw_inputs:
-            rounding.warn("background", rounding.drowned(rows, network.architecture.dtype))
+            rounding.warn("background", rounding.drowned(rows, dtype))
         return {"background": rows}
     if "baseline" not in taken:
         raise ValueError(
@@ -231,7 +223,7 @@ def _check_compared(
             "for example a hundred rows of the training data"
         )
     if baseline is None:
-        return {"baseline": np.zeros((1, x.shape[1]), network.architecture.dtype)}
+        return {"baseline": np.zeros((1, x.shape[1]), dtype)}
     array = data.as_array("baseline", baseline)
     inputs = x.shape[1]
     if array.shape not in ((inputs,), x.shape):
@@ -245,7 +237,7 @@ def _check_compared(
     return {"baseline": array if array.ndim == 2 else array[None, :]}
 
 
-def _check_noise(network: Network, noise: Any, inputs: int) -> NDArray[np.float64]:
+def _check_noise(described: Architecture, noise: Any, inputs: int) -> NDArray[np.float64]:
     """Return the standard deviation of each input's noise, (inputs,), or raise."""
     expected = f"a standard deviation in the units of X, or one for each of the {inputs} inputs"
     if noise is None:
@@ -259,7 +251,7 @@ def _check_noise(network: Network, noise: Any, inputs: int) -> NDArray[np.float6
             f"noise: expected {expected}, got shape {array.shape}; numpy.ptp(X, axis=0) gives the "
             "range of each"
         )
-    values, described = array.astype(np.float64), network.architecture
+    values = array.astype(np.float64)
     with np.errstate(over="ignore"):
         fits = np.isfinite((values * described.input_scale).astype(described.dtype)) & (values >= 0)
     if not fits.all():

@@ -414,7 +414,7 @@ def compute_blame(
     )
     values: dict[str, Any] = {k: answer[k] for k in QUANTITIES if k in answer and k in wanted}
     if "weights" in wanted:
-        values["weights"], values["biases"] = split_gradient(network, answer["gradient"])
+        values["weights"], values["biases"] = network.split_layers(answer["gradient"])
     layers = [Layer(*layer) for layer in network.dense_layers()]
     return Blame(values, layers, len(examples.x), column_names(X))
 
@@ -425,13 +425,6 @@ def loss_and_gradients(
     """Return the batch loss and its gradient, as views by name."""
     _, answer = _walk(network, X, y, sample_weight, gradient=True)
     return answer["loss_sum"] / answer["weight_sum"], network.split(answer["gradient"])
-
-
-def split_gradient(network: Network, flat: Array) -> tuple[list[Array], list[Array]]:
-    """Return a flat gradient's weights (inputs, units) and biases (units,), layer by layer."""
-    arrays = network.split(flat)
-    weights = [array for name, array in arrays.items() if name.endswith(".weight")]
-    return weights, [array for name, array in arrays.items() if name.endswith(".bias")]
 
 
 def _walk(

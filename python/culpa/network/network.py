@@ -166,6 +166,12 @@ class Network:
         """Return the arrays that a flat vector, such as a gradient, consists of: views by name."""
         return split(self.core, flat)
 
+    def split_layers(self, flat: Array) -> tuple[list[Array], list[Array]]:
+        """Return a flat vector's weights (inputs, units) and biases (units,), as views."""
+        arrays = self.split(flat)
+        weights = [array for name, array in arrays.items() if name.endswith(".weight")]
+        return weights, [array for name, array in arrays.items() if name.endswith(".bias")]
+
     def dense_layers(self) -> list[tuple[str, int, Activation]]:
         """Return name, units and activation of each Dense layer."""
         described = self.architecture

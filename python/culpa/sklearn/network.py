@@ -134,7 +134,7 @@ class EstimatorNetwork(Network):
         if all(np.array_equal(a, b) for a, b in zip(own, given, strict=True)):
             return
         flat = np.zeros_like(self.core.parameters())
-        for places, values in zip(self.layers_of(flat), (coefs, intercepts), strict=True):
+        for places, values in zip(self.split_layers(flat), (coefs, intercepts), strict=True):
             for place, value in zip(places, values, strict=True):
                 place[...] = value
         self.core.set_parameters(flat)
@@ -227,8 +227,3 @@ class EstimatorNetwork(Network):
         )
         self.check_finite(rows, answer["row"])
         return answer
-
-    def layers_of(self, flat: Array) -> tuple[list[Array], list[Array]]:
-        """Return a flat vector's weights (inputs, outputs) and biases (outputs,), as views."""
-        arrays = list(self.split(flat).values())
-        return arrays[::2], arrays[1::2]

@@ -409,7 +409,7 @@ class Perceptron(Answers, CallbackSupportMixin):
             loss += constant.sum() if sample_weight is None else (constant * sample_weight).sum()
         loss += 0.5 * self.alpha * sum(float(np.vdot(weight, weight)) for weight in self.coefs_)
         answer["gradient"] *= objective.gradient_scale
-        weights, biases = network.layers_of(answer["gradient"])
+        weights, biases = network.split_layers(answer["gradient"])
         for gradient, weight in zip(weights, self.coefs_, strict=True):
             gradient += self.alpha / total * weight
         return loss / total, weights, biases

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _core, data
-from culpa.answers import blame
 from culpa.data import target_size
 from culpa.data.examples import Examples
 from culpa.network.layers import DenseLayer
@@ -67,7 +66,7 @@ def measure_vitals(
         if stop is not None:
             overflow = stop if overflow is None else min(stop, overflow)
     whole = core.blame(examples.for_core(), gradient=True)
-    gradients, _ = blame.split_gradient(model._network, whole["gradient"])
+    gradients, _ = model._network.split_layers(whole["gradient"])
     steps = _next_step(model, whole["gradient"], rate)
     ok = [not any(bad) and (overflow is None or i < overflow) for i in range(len(layers))]
     table = tuple(
