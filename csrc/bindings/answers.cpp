@@ -7,6 +7,7 @@
 #include "answers/attribution/attribute.h"
 #include "answers/blame.h"
 #include "answers/influence.h"
+#include "answers/predict.h"
 #include "bindings.h"
 
 namespace culpa {
@@ -87,8 +88,8 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
             answer["losses"] = losses;
             if (nodes) {
               py::list list;
-              for (const Layer &layer : model.network.layers) {
-                auto array = make_array<T>(rows, layer.outputs);
+              for (const std::size_t s : model.network.dense) {
+                auto array = make_array<T>(rows, model.network.stages[s].outputs);
                 out.nodes.push_back(array.mutable_data());
                 list.append(array);
               }
@@ -249,8 +250,9 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
             out.baseline_outputs = baseline_outputs.mutable_data();
             out.sums = sums.mutable_data();
             py::list of_layers;
-            for (std::size_t l = 0; nodes && l + 1 < model.network.layers.size(); ++l) {
-              auto layer = make_array<T>(rows, model.network.layers[l].outputs);
+            for (std::size_t l = 0; nodes && l + 1 < model.network.dense.size(); ++l) {
+              const Stage &stage = model.network.stages[model.network.dense[l]];
+              auto layer = make_array<T>(rows, stage.outputs);
               out.nodes.push_back(layer.mutable_data());
               of_layers.append(layer);
             }

@@ -14,7 +14,7 @@ from culpa.answers.groups import Groups, Quantities, group_blame
 from culpa.data.columns import column_names
 from culpa.data.examples import Examples
 from culpa.network.network import Network
-from culpa.parts.layers import Activation
+from culpa.parts.activations import Activation
 
 __all__ = [
     "Blame",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa.parts.layers import Activation
+from culpa.parts.activations import Activation
 
 __all__ = ["value_and_slope"]
 
