@@ -77,8 +77,8 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
   model
       .def(
           "blame",
-          [](M &model, const ExampleArrays &arrays, bool nodes, bool inputs, bool gradient_norms,
-             bool gradient) {
+          [](M &model, const ExampleArrays &arrays, bool nodes, bool hidden, bool slopes,
+             bool inputs, bool gradient_norms, bool gradient) {
             const ExamplesView examples = arrays.view(model);
             const std::size_t rows = examples.x.rows;
             py::typing::Dict<py::str, py::object> answer;
@@ -86,15 +86,21 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
             py::array_t<double> losses(static_cast<py::ssize_t>(rows));
             out.losses = losses.mutable_data();
             answer["losses"] = losses;
-            if (nodes) {
+            const auto per_layer = [&](std::vector<T *> &to) {
               py::list list;
               for (const std::size_t s : model.network.dense) {
                 auto array = make_array<T>(rows, model.network.stages[s].outputs);
-                out.nodes.push_back(array.mutable_data());
+                to.push_back(array.mutable_data());
                 list.append(array);
               }
-              answer["nodes"] = list;
-            }
+              return list;
+            };
+            if (nodes)
+              answer["nodes"] = per_layer(out.nodes);
+            if (hidden)
+              answer["hidden"] = per_layer(out.hidden);
+            if (slopes)
+              answer["slopes"] = per_layer(out.slopes);
             if (inputs) {
               auto array = make_array<T>(rows, model.network.inputs());
               out.inputs = array.mutable_data();
@@ -119,8 +125,8 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
             answer["row"] = give_row(sums.row);
             return answer;
           },
-          "examples"_a, py::kw_only(), "nodes"_a = false, "inputs"_a = false,
-          "gradient_norms"_a = false, "gradient"_a = false,
+          "examples"_a, py::kw_only(), "nodes"_a = false, "hidden"_a = false, "slopes"_a = false,
+          "inputs"_a = false, "gradient_norms"_a = false, "gradient"_a = false,
           "The walk of a step without the update, and what is asked of it.")
       .def_static(
           "influence",

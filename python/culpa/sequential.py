@@ -421,7 +421,8 @@ class Sequential:
             As for :meth:`fit`. The weights matter to ``weights`` and ``biases`` alone.
         want : collection of str
             Any of ``"losses"``, ``"nodes"``, ``"inputs"``, ``"weights"`` (with the biases) and
-            ``"gradient_norms"``; only what is named is computed.
+            ``"gradient_norms"``, which are the default, ``"hidden"`` and ``"slopes"``; only what
+            is named is kept.
 
         Returns
         -------
@@ -435,6 +436,8 @@ class Sequential:
         >>> model = culpa.Sequential([culpa.Dense(10)], loss="cross_entropy", input_size=64)
         >>> model.blame(X[:5], y[:5], want=("losses", "inputs")).inputs.shape
         (5, 64)
+        >>> model.blame(X[:5], y[:5], want="hidden").hidden[0].shape
+        (5, 10)
         """
         return blame.compute_blame(self._network, X, y, sample_weight, want)
 
