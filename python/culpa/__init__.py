@@ -31,8 +31,6 @@ from culpa.many import fit_many
 from culpa.pages import page
 from culpa.parts.activations import Activation
 from culpa.parts.layers import Dense, Dropout, Scale
-from culpa.parts.norm import LayerNorm
-from culpa.parts.residual import Residual
 from culpa.parts.losses import (
     MAE,
     MSE,
@@ -42,8 +40,10 @@ from culpa.parts.losses import (
     Poisson,
     Quantile,
 )
+from culpa.parts.norm import LayerNorm
 from culpa.parts.optimizers import SGD, Adam, AdamW, RMSprop
 from culpa.parts.privacy import Privacy
+from culpa.parts.residual import Residual
 from culpa.parts.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
 from culpa.sequential import Sequential, load
 from culpa.studies.forgetting import Forgetting

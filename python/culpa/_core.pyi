@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Claim', 'Claimed', 'ExampleArrays', 'Job', 'Lent', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'arrays_of', 'barrier_seconds', 'claim', 'cosine_of_turns', 'draw_numbers', 'exponential', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'lend', 'measure_peak', 'natural_log', 'natural_log_1p', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'power', 'set_barrier_seconds', 'set_num_threads', 'set_own_threads', 'train_side_by_side', 'validation_order']
+__all__: list[str] = ['Claim', 'Claimed', 'ExampleArrays', 'Job', 'Lent', 'Model32', 'Model64', 'Optimizer', 'SparseRows', 'Stage', 'arrays_of', 'barrier_seconds', 'claim', 'cosine_of_turns', 'draw_numbers', 'exponential', 'find_not_finite', 'force_plan', 'instruction_set', 'instruction_sets', 'lend', 'measure_peak', 'natural_log', 'natural_log_1p', 'num_threads', 'permutation', 'phase_names', 'philox', 'poisson_batches', 'power', 'set_barrier_seconds', 'set_num_threads', 'set_own_threads', 'train_side_by_side', 'validation_order']
 class Claim:
     """
     Whether a model is being trained or loaded, and by which thread.
@@ -28,6 +28,12 @@ class Lent:
     def __enter__(self) -> None:
         ...
     def __exit__(self, type: typing.Any, value: typing.Any, traceback: typing.Any) -> None:
+        ...
+class Stage:
+    """
+    One stage of a network: its kind and its shape.
+    """
+    def __init__(self, kind: str, name: str, inputs: typing.SupportsInt | typing.SupportsIndex, outputs: typing.SupportsInt | typing.SupportsIndex, *, activation: str = 'identity', alpha: typing.SupportsFloat | typing.SupportsIndex = 0.0, dropout: typing.SupportsFloat | typing.SupportsIndex = 0.0, skip: typing.SupportsInt | typing.SupportsIndex = 0, epsilon: typing.SupportsFloat | typing.SupportsIndex = 0.0, learning_rate_factors: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex] = []) -> None:
         ...
 class Optimizer:
     """
@@ -75,11 +81,15 @@ class Model32:
         """
         Sums over models of factor * dot products of the examples' gradients (tests, trains), or the top highest and lowest of each test.
         """
-    def __init__(self, *, layers: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex, loss_limit: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
+    def __init__(self, *, stages: collections.abc.Sequence[Stage], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex, loss_limit: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
         ...
     def apply(self, gradient: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rate: typing.SupportsFloat | typing.SupportsIndex, weight_sum: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
         """
         One optimizer step with a given flat gradient.
+        """
+    def array(self, name: str) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        One of the arrays, a read-only view.
         """
     def arrays(self) -> list[tuple[str, int, tuple[int, ...], bool]]:
         """
@@ -88,10 +98,6 @@ class Model32:
     def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, method: str = 'gradient', targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, background: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, noise: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, samples: typing.SupportsInt | typing.SupportsIndex = 0, seed: typing.SupportsInt | typing.SupportsIndex = 0, epsilon: typing.SupportsFloat | typing.SupportsIndex = 0.0, times_inputs: bool = False, nodes: bool = False) -> dict[str, typing.Any]:
         """
         What each input did to one output per row, by the method's definition.
-        """
-    def bias(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float32]:
-        """
-        A layer's biases (outputs), a read-only view.
         """
     def blame(self, examples: ExampleArrays, *, nodes: bool = False, hidden: bool = False, slopes: bool = False, inputs: bool = False, gradient_norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
         """
@@ -107,7 +113,7 @@ class Model32:
         """
     def holds(self, weights: collections.abc.Sequence[typing.Any], biases: collections.abc.Sequence[typing.Any]) -> bool:
         """
-        Whether each layer has these very weights and biases: C-contiguous arrays of the model's dtype, the same to the last bit.
+        Whether each dense layer has these very weights and biases: C-contiguous arrays of the model's dtype, the same to the last bit.
         """
     def moments(self) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32], int]:
         """
@@ -141,10 +147,6 @@ class Model32:
         """
         Trains a chunk; gives (steps done, why it stopped, row that is not finite).
         """
-    def weight(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float32]:
-        """
-        A layer's weights (inputs, outputs), a read-only view.
-        """
     @property
     def steps(self) -> int:
         """
@@ -162,11 +164,15 @@ class Model64:
         """
         Sums over models of factor * dot products of the examples' gradients (tests, trains), or the top highest and lowest of each test.
         """
-    def __init__(self, *, layers: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex, loss_limit: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
+    def __init__(self, *, stages: collections.abc.Sequence[Stage], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex, loss_limit: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
         ...
     def apply(self, gradient: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rate: typing.SupportsFloat | typing.SupportsIndex, weight_sum: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
         """
         One optimizer step with a given flat gradient.
+        """
+    def array(self, name: str) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        One of the arrays, a read-only view.
         """
     def arrays(self) -> list[tuple[str, int, tuple[int, ...], bool]]:
         """
@@ -175,10 +181,6 @@ class Model64:
     def attribute(self, x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, method: str = 'gradient', targets: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, baseline: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, background: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, points: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, weights: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, noise: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]] | None = None, samples: typing.SupportsInt | typing.SupportsIndex = 0, seed: typing.SupportsInt | typing.SupportsIndex = 0, epsilon: typing.SupportsFloat | typing.SupportsIndex = 0.0, times_inputs: bool = False, nodes: bool = False) -> dict[str, typing.Any]:
         """
         What each input did to one output per row, by the method's definition.
-        """
-    def bias(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
-        """
-        A layer's biases (outputs), a read-only view.
         """
     def blame(self, examples: ExampleArrays, *, nodes: bool = False, hidden: bool = False, slopes: bool = False, inputs: bool = False, gradient_norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
         """
@@ -194,7 +196,7 @@ class Model64:
         """
     def holds(self, weights: collections.abc.Sequence[typing.Any], biases: collections.abc.Sequence[typing.Any]) -> bool:
         """
-        Whether each layer has these very weights and biases: C-contiguous arrays of the model's dtype, the same to the last bit.
+        Whether each dense layer has these very weights and biases: C-contiguous arrays of the model's dtype, the same to the last bit.
         """
     def moments(self) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], int]:
         """
@@ -228,10 +230,6 @@ class Model64:
         """
         Trains a chunk; gives (steps done, why it stopped, row that is not finite).
         """
-    def weight(self, layer: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float64]:
-        """
-        A layer's weights (inputs, outputs), a read-only view.
-        """
     @property
     def steps(self) -> int:
         """
@@ -240,9 +238,9 @@ class Model64:
     @steps.setter
     def steps(self, arg1: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
-def arrays_of(layers: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, str, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]]) -> list[tuple[str, int, tuple[int, ...], bool]]:
+def arrays_of(stages: collections.abc.Sequence[Stage]) -> list[tuple[str, int, tuple[int, ...], bool]]:
     """
-    What `arrays` gives of a model of these layers, which is not built.
+    What `arrays` gives of a model of these stages, which is not built.
     """
 def barrier_seconds(threads: typing.SupportsInt | typing.SupportsIndex) -> float:
     """

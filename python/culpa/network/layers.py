@@ -24,6 +24,7 @@ class LayerView:
     it.
     """
 
+    _network: Network
     description: Layer
     name: str
     """The layer's name in ``state_dict``: "dense_0", "dense_1", ..."""
@@ -32,9 +33,9 @@ class LayerView:
         self.__dict__.update(_network=network, description=description, name=name)
 
     def __getattr__(self, name: str) -> NDArray[Any]:
-        if name not in type(self)._arrays(self):
+        if name not in self._arrays():
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return self.__dict__["_network"].array(f"{self.name}.{name}")  # type: ignore[no-any-return]
+        return self._network.array(f"{self.name}.{name}")
 
     def __setattr__(self, name: str, value: ArrayLike) -> None:
         if name not in self._arrays():
@@ -45,7 +46,8 @@ class LayerView:
         self._network.load_state_dict({f"{self.name}.{name}": value}, partial=True)
 
     def _arrays(self) -> tuple[str, ...]:
-        return self.__dict__["description"].arrays if "description" in self.__dict__ else ()
+        # A copy under way has no attributes yet.
+        return self.description.arrays if "description" in self.__dict__ else ()
 
     def __repr__(self) -> str:
         return repr(self.description)

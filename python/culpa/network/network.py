@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from culpa import _checks, _core, data
 from culpa.data.examples import Examples
 from culpa.machine.thread_limits import follow_threadpoolctl
+from culpa.parts.activations import Activation
 from culpa.parts.architecture import Architecture
-from culpa.parts.layers import Activation
 from culpa.parts.optimizers import Optimizer
 
 __all__ = ["Core", "Network", "Snapshot"]

@@ -18,7 +18,6 @@ __all__ = [
     "Stages",
     "checked_factor",
     "compile_layers",
-    "factors_for_core",
     "layers_from_config",
 ]
 
@@ -33,9 +32,16 @@ class Layer(ABC):
     """What files call it, and the core where the layer is a stage of its own."""
     arrays: ClassVar[tuple[str, ...]] = ()
     """Names of its parameters, in the order of the core."""
+    learning_rate_factor: float | tuple[float, ...] = 1.0
+    """Of all its parameters, or of each."""
 
     def __init_subclass__(cls) -> None:
         KINDS[cls.kind] = cls
+
+    def factors(self) -> list[float]:
+        """Return the learning rate's factor for each parameter."""
+        given = self.learning_rate_factor
+        return list(given) if isinstance(given, tuple) else [given] * len(self.arrays)
 
     @abstractmethod
     def compile(self, stages: Stages, where: str) -> None:
@@ -84,6 +90,7 @@ class Stages:
         name = f"{kind}_{self._counts[kind]}"
         if layer.arrays:
             self.named.append((name, self._counts[kind], layer))
+            options["learning_rate_factors"] = layer.factors()
         self._counts[kind] += 1
         outputs = self.width if outputs is None else outputs
         self.specs.append(
@@ -155,11 +162,3 @@ def checked_factor(value: Any, arrays: tuple[str, ...]) -> float | tuple[float, 
             )
         return tuple(_checks.number(name, factor, 0.0) for factor in value)
     return _checks.number(name, value, 0.0)
-
-
-def factors_for_core(
-    value: float | tuple[float, ...], arrays: tuple[str, ...]
-) -> dict[str, list[float]]:
-    """Return the option of a stage that says them, one for each parameter."""
-    each = list(value) if isinstance(value, tuple) else [value] * len(arrays)
-    return {} if all(factor == 1.0 for factor in each) else {"learning_rate_factors": each}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from culpa import _checks, _core
 from culpa.parts.activations import ACTIVATIONS, Activation
-from culpa.parts.layer import Layer, Stages, factors_for_core, checked_factor
+from culpa.parts.layer import Layer, Stages, checked_factor
 
 __all__ = ["BIAS_INITIALIZERS", "INITIALIZERS", "Dense", "Dropout", "Scale"]
 
@@ -27,6 +27,7 @@ INITIALIZERS: dict[str, tuple[float, bool, str]] = {
     "zeros": (0.0, False, "uniform"),
 }
 BIAS_INITIALIZERS = ("zeros", "normal")
+IDENTITY = Activation("identity")
 # Biases are drawn from streams of their own, behind those of as many layers' weights.
 BIAS_STREAMS = 2048
 
@@ -66,7 +67,7 @@ class Dense(Layer):
     """
 
     units: int
-    activation: Activation = Activation("identity")
+    activation: Activation = IDENTITY
     initializer: str = "glorot_uniform"
     bias_initializer: str = "zeros"
     learning_rate_factor: float | tuple[float, ...] = 1.0
@@ -98,8 +99,7 @@ class Dense(Layer):
 
     def compile(self, stages: Stages, where: str) -> None:
         """Append its stage."""
-        factors = factors_for_core(self.learning_rate_factor, self.arrays)
-        stages.add(self, self.kind, self.units, **factors)
+        stages.add(self, self.kind, self.units)
         self.activation.compile(stages, where)
 
     def initial(self, array: str, shape: tuple[int, ...], seed: int, number: int) -> NDArray[Any]:
@@ -108,9 +108,7 @@ class Dense(Layer):
             return self.initial_weight(shape[0], seed, number)
         if self.bias_initializer == "zeros":
             return np.zeros(shape)
-        return np.asarray(
-            _core.draw_numbers("normal", self.units, seed, BIAS_STREAMS + number, 0)
-        )
+        return np.asarray(_core.draw_numbers("normal", self.units, seed, BIAS_STREAMS + number, 0))
 
     def initial_weight(self, inputs: int, seed: int, layer: int) -> NDArray[np.float64]:
         """Draw the initial weights (inputs, units)."""
@@ -186,7 +184,7 @@ class Scale(Layer):
 
     def compile(self, stages: Stages, where: str) -> None:
         """Append its stage."""
-        stages.add(self, self.kind, **factors_for_core(self.learning_rate_factor, self.arrays))
+        stages.add(self, self.kind)
 
     def initial(self, array: str, shape: tuple[int, ...], seed: int, number: int) -> NDArray[Any]:
         """Return ones."""

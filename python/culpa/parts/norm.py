@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa import _checks
-from culpa.parts.layer import Layer, Stages, checked_factor, factors_for_core
+from culpa.parts.layer import Layer, Stages, checked_factor
 
 __all__ = ["LayerNorm"]
 
@@ -59,8 +59,7 @@ class LayerNorm(Layer):
 
     def compile(self, stages: Stages, where: str) -> None:
         """Append its stage."""
-        factors = factors_for_core(self.learning_rate_factor, self.arrays)
-        stages.add(self, self.kind, epsilon=self.epsilon, **factors)
+        stages.add(self, self.kind, epsilon=self.epsilon)
 
     def initial(self, array: str, shape: tuple[int, ...], seed: int, number: int) -> NDArray[Any]:
         """Return ones for the gains, zeros for the shifts."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from culpa import _core, data
 from culpa.data.sparse import SparseRows, is_sparse
 from culpa.network.network import Network
-from culpa.parts.architecture import Architecture
 from culpa.parts.activations import Activation
+from culpa.parts.architecture import Architecture
 from culpa.parts.layer import Layer
 from culpa.parts.layers import Dense, Dropout
 from culpa.parts.losses import Loss
