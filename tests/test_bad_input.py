@@ -1379,8 +1379,8 @@ CORE_SNIPPETS: dict[str, str] = {
     "no rows: classes?": "ready().predict(np.ones((0, 3)), True)",
     "no rows: evaluate?": "ready().evaluate(examples(0))",
     "no rows: blame?": (
-        "ready().blame(examples(0), nodes=True, hidden=True, slopes=True, inputs=True, "
-        "gradient_norms=True, gradient=True)"
+        "ready().blame(examples(0), want={'nodes', 'hidden', 'slopes', 'read', 'inputs', "
+        "'gradient_norms', 'gradient'})"
     ),
     "no rows: train?": "ready().train(job(examples(0), offsets=(0, 0)))",
     "no steps: train?": "ready().train(job(offsets=(0,), rates=()))",

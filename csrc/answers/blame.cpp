@@ -66,6 +66,8 @@ template <class T> struct Keeping {
         unpack(space.delta[s], T(1), out.nodes[l]);
       if (!out.hidden.empty())
         unpack(h, T(1), out.hidden[l]);
+      if (!out.read.empty())
+        unpack(space.hidden[s], T(1), out.read[l]);
       if (!out.slopes.empty())
         unpack_slopes(pass.stage(s), h, space.slopes[s], mine,
                       out.slopes[l] + (first + mine.begin) * h.columns);

@@ -17,6 +17,7 @@ template <class T> struct BlameOut {
   std::vector<T *> nodes;           // per dense layer: (rows, outputs), dL_i/dz
   std::vector<T *> hidden;          // the same, h: what the layer gives
   std::vector<T *> slopes;          // the same, dh/dz
+  std::vector<T *> read;            // per dense layer: (rows, inputs), x; of dense rows alone
   T *inputs = nullptr;              // (rows, inputs), dL_i/dx of the raw inputs
   double *gradient_norms = nullptr; // (rows): of each example's own gradient
   T *gradient = nullptr;            // flat: the gradient of the batch loss

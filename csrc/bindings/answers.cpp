@@ -1,5 +1,6 @@
 // What models can be asked: guesses, blame, influence, attributions.
 #include <algorithm>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "answers/influence.h"
 #include "answers/predict.h"
 #include "bindings.h"
+#include "stages/stage.h"
 
 namespace culpa {
 namespace {
@@ -23,6 +25,12 @@ attribute_job(const Model<T> &model, const py::array &x, const std::string &meth
               std::size_t samples, std::uint64_t seed, double epsilon, bool times_inputs) {
   AttributeJob job;
   job.method = named(method_names, method, "method");
+  if (job.method == Method::deeplift || job.method == Method::lrp)
+    for (const Stage &stage : model.network.stages)
+      if (stage_kind<T>(stage.kind).whole_rows)
+        throw py::value_error("method: \"" + method + "\" has no rule for " + stage.name +
+                              ", whose values depend on each other; use another method, such as "
+                              "integrated gradients");
   job.x = source(x, "x", model.network.inputs());
   const std::size_t rows = job.x.rows;
   const bool path = job.method == Method::path, expected = job.method == Method::expected;
@@ -70,64 +78,64 @@ attribute_job(const Model<T> &model, const py::array &x, const std::string &meth
   return job;
 }
 
+template <class T>
+py::typing::Dict<py::str, py::object> blame_answer(const Model<T> &model,
+                                                   const ExampleArrays &arrays,
+                                                   const std::set<std::string> &want) {
+  const ExamplesView examples = arrays.view(model);
+  const Network &network = model.network;
+  const std::size_t rows = examples.x.rows;
+  if (want.count("read") && examples.x.sparse())
+    throw py::type_error("x: expected dense rows");
+  py::typing::Dict<py::str, py::object> answer;
+  BlameOut<T> out;
+  const auto give = [&](const char *name, auto array) {
+    answer[name] = array;
+    return array.mutable_data();
+  };
+  const auto per_row = [&](const char *name) {
+    return give(name, py::array_t<double>(static_cast<py::ssize_t>(rows)));
+  };
+  const auto per_layer = [&](const char *name, std::vector<T *> &to, auto width) {
+    if (!want.count(name))
+      return;
+    py::list list;
+    for (const std::size_t s : network.dense) {
+      auto array = make_array<T>(rows, network.stages[s].*width);
+      to.push_back(array.mutable_data());
+      list.append(array);
+    }
+    answer[name] = list;
+  };
+  out.losses = per_row("losses");
+  per_layer("nodes", out.nodes, &Stage::outputs);
+  per_layer("hidden", out.hidden, &Stage::outputs);
+  per_layer("slopes", out.slopes, &Stage::outputs);
+  per_layer("read", out.read, &Stage::inputs);
+  if (want.count("inputs"))
+    out.inputs = give("inputs", make_array<T>(rows, network.inputs()));
+  if (want.count("gradient_norms"))
+    out.gradient_norms = per_row("gradient_norms");
+  if (want.count("gradient"))
+    out.gradient = give("gradient", py::array_t<T>(static_cast<py::ssize_t>(network.parameters)));
+  const LossSums sums = compute_answer([&] {
+    const Reading reading(model.guard, false);
+    return blame(model, examples, rows, out, num_threads(), on_signals);
+  });
+  answer["loss_sum"] = sums.loss;
+  answer["weight_sum"] = sums.weight;
+  answer["row"] = give_row(sums.row);
+  return answer;
+}
+
 } // namespace
 
 template <class T> void bind_answers(py::class_<Model<T>> &model) {
   using M = Model<T>;
   model
-      .def(
-          "blame",
-          [](M &model, const ExampleArrays &arrays, bool nodes, bool hidden, bool slopes,
-             bool inputs, bool gradient_norms, bool gradient) {
-            const ExamplesView examples = arrays.view(model);
-            const std::size_t rows = examples.x.rows;
-            py::typing::Dict<py::str, py::object> answer;
-            BlameOut<T> out;
-            py::array_t<double> losses(static_cast<py::ssize_t>(rows));
-            out.losses = losses.mutable_data();
-            answer["losses"] = losses;
-            const auto per_layer = [&](std::vector<T *> &to) {
-              py::list list;
-              for (const std::size_t s : model.network.dense) {
-                auto array = make_array<T>(rows, model.network.stages[s].outputs);
-                to.push_back(array.mutable_data());
-                list.append(array);
-              }
-              return list;
-            };
-            if (nodes)
-              answer["nodes"] = per_layer(out.nodes);
-            if (hidden)
-              answer["hidden"] = per_layer(out.hidden);
-            if (slopes)
-              answer["slopes"] = per_layer(out.slopes);
-            if (inputs) {
-              auto array = make_array<T>(rows, model.network.inputs());
-              out.inputs = array.mutable_data();
-              answer["inputs"] = array;
-            }
-            if (gradient_norms) {
-              py::array_t<double> array(static_cast<py::ssize_t>(rows));
-              out.gradient_norms = array.mutable_data();
-              answer["gradient_norms"] = array;
-            }
-            if (gradient) {
-              py::array_t<T> array(static_cast<py::ssize_t>(model.network.parameters));
-              out.gradient = array.mutable_data();
-              answer["gradient"] = array;
-            }
-            const LossSums sums = compute_answer([&] {
-              const Reading reading(model.guard, false);
-              return blame(model, examples, rows, out, num_threads(), on_signals);
-            });
-            answer["loss_sum"] = sums.loss;
-            answer["weight_sum"] = sums.weight;
-            answer["row"] = give_row(sums.row);
-            return answer;
-          },
-          "examples"_a, py::kw_only(), "nodes"_a = false, "hidden"_a = false, "slopes"_a = false,
-          "inputs"_a = false, "gradient_norms"_a = false, "gradient"_a = false,
-          "The walk of a step without the update, and what is asked of it.")
+      .def("blame", &blame_answer<T>, "examples"_a, py::kw_only(), "want"_a,
+           "The walk of a step without the update, and what is asked of it: any of nodes, hidden, "
+           "slopes, read (of dense rows), inputs, gradient_norms and gradient.")
       .def_static(
           "influence",
           [](const std::vector<const M *> &models, const py::array &factors,

@@ -380,7 +380,7 @@ def test_gradient_scale_is_a_loss_that_is_scaled(clip_norm: float) -> None:
     if not clip_norm:
         core = halves._network.core
         for a, b in ((0, 10), (10, 37)):
-            answer = core.blame(_core.ExampleArrays(X[a:b], targets=y[a:b]), gradient=True)
+            answer = core.blame(_core.ExampleArrays(X[a:b], targets=y[a:b]), want={"gradient"})
             core.apply(answer["gradient"], 0.1, answer["weight_sum"])
         for name, array in scaled.state_dict().items():
             helpers.assert_close(name, array, halves.state_dict()[name], 1e-12)
@@ -463,7 +463,7 @@ def test_gradient_and_apply_are_a_step_in_two_halves(ours: Optimizer, dtype: str
     Job(X, y, [0, 10, 20, 37], rates).run(whole)
     for rate, (a, b) in zip(rates, [(0, 10), (10, 20), (20, 37)], strict=True):
         core = halves._network.core
-        answer = core.blame(_core.ExampleArrays(X[a:b], targets=y[a:b]), gradient=True)
+        answer = core.blame(_core.ExampleArrays(X[a:b], targets=y[a:b]), want={"gradient"})
         core.apply(answer["gradient"], rate, answer["weight_sum"])
     assert helpers.parameter_bytes(whole) == helpers.parameter_bytes(halves)
     for one, other in zip(

@@ -186,8 +186,8 @@ def _check_target(described: Architecture, target: Any, rows: int) -> NDArray[np
     if low < 0 or high >= outputs:
         got = f"{low}" if low == high else f"{low} to {high}"
         raise ValueError(
-            f"target: expected output indices 0 to {outputs - 1}, got {got}; the last Dense layer "
-            f"has {outputs} unit{'s' if outputs > 1 else ''}, numbered from 0"
+            f"target: expected output indices 0 to {outputs - 1}, got {got}; the model has "
+            f"{outputs} output{'s' if outputs > 1 else ''}, numbered from 0"
         )
     return np.ascontiguousarray(np.broadcast_to(array, rows), dtype=np.int64)
 

@@ -430,14 +430,8 @@ def compute_blame(
         )
     wanted = {_checks.choice("want", name, QUANTITIES) for name in want}
     per_example = ("nodes", "inputs", "gradient_norms", "hidden", "slopes")
-    examples, answer = _walk(
-        network,
-        X,
-        y,
-        sample_weight,
-        gradient="weights" in wanted,
-        **{name: name in wanted for name in per_example},
-    )
+    core_wants = {"gradient" if name == "weights" else name for name in wanted} - {"losses"}
+    examples, answer = _walk(network, X, y, sample_weight, core_wants)
     values: dict[str, Any] = {k: answer[k] for k in QUANTITIES if k in answer and k in wanted}
     if "weights" in wanted:
         values["weights"], values["biases"] = network.split_layers(answer["gradient"])
@@ -450,15 +444,15 @@ def loss_and_gradients(
     network: Network, X: Any, y: Any, sample_weight: Any
 ) -> tuple[float, dict[str, Array]]:
     """Return the batch loss and its gradient, as views by name."""
-    _, answer = _walk(network, X, y, sample_weight, gradient=True)
+    _, answer = _walk(network, X, y, sample_weight, {"gradient"})
     return answer["loss_sum"] / answer["weight_sum"], network.split(answer["gradient"])
 
 
 def _walk(
-    network: Network, X: Any, y: Any, sample_weight: Any, **wanted: bool
+    network: Network, X: Any, y: Any, sample_weight: Any, want: set[str]
 ) -> tuple[Examples, dict[str, Any]]:
     examples = network.examples(X, y, sample_weight)
-    answer = network.core.blame(examples.for_core(), **wanted)
+    answer = network.core.blame(examples.for_core(), want=want)
     if answer["row"] >= 0:
         examples.raise_not_finite(answer["row"])
     return examples, answer

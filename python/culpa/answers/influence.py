@@ -142,10 +142,10 @@ def _differences(one: Network, other: Network) -> dict[str, tuple[Any, Any]]:
 
     def description(network: Network) -> dict[str, Any]:
         config = network.architecture.config()
+        training_alone = ("dropout", "learning_rate_factors")
         layers = [
-            (layer["dense"], layer["activation"], layer["alpha"])
-            for layer in config["layers"]
-            if "dense" in layer
+            {name: value for name, value in spec.items() if name not in training_alone}
+            for spec in network.architecture.compile(network.inputs).specs
         ]
         names = ("input_size", "loss", "dtype", "input_scale")
         return {"layers": layers, **{name: config[name] for name in names}}

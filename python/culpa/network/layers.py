@@ -77,8 +77,8 @@ class DenseLayer(LayerView):
 
     @property
     def activation(self) -> Activation:
-        """The activation."""
-        return self.description.activation
+        """The activation of its nodes: its own, or that of an Activation right behind it."""
+        return self._network.architecture.activations[self.name]
 
 
 class ResidualLayer:

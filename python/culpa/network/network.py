@@ -184,10 +184,8 @@ class Network:
     def dense_layers(self) -> list[tuple[str, int, Activation]]:
         """Return name, units and activation of each Dense layer."""
         described = self.architecture
-        return [
-            (name, layer.units, layer.activation)
-            for name, layer in zip(described.dense_names, described.dense, strict=True)
-        ]
+        pairs = zip(described.activations.items(), described.dense, strict=True)
+        return [(name, layer.units, activation) for (name, activation), layer in pairs]
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all arrays by name, of one step."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,8 +76,7 @@ def fix_weights(
     Where no rate is given it is the first of 0.1, 0.05, 0.02, 0.01, ... whose step gains at least
     half of what the gradient promises (Armijo 1966). Dropout takes no part.
     """
-    pairs = zip(blame.weights, blame.biases, strict=True)
-    gradients = dict(zip(model.state_dict(), itertools.chain(*pairs), strict=True))
+    gradients = blame.gradients
     promise = sum(float(np.square(g, dtype=np.float64).sum()) for g in gradients.values())
     before, state, copy = float(blame.losses[0]), model.state_dict(), model.copy()
     descending = [float(f"{a}e-{e}") for e in range(2, 15) for a in (10, 5, 2)]  # 0.1 first
@@ -127,9 +125,8 @@ def tell_story(
         "task": model.loss.task,
         "loss": model.loss.name,
         "dtype": model.dtype,
-        "parameters": sum(
-            w.size + b.size for w, b in zip(blame.weights, blame.biases, strict=True)
-        ),
+        "parameters": sum(gradient.size for gradient in blame.gradients.values()),
+        "leftOut": plain_words.left_out(walk.between),
         "inputScale": model.input_scale,
         "shape": names.shape,
         # An image is drawn whole; of a table only what is shown is named.
@@ -198,14 +195,22 @@ class Walk:
         self.layers = list(dense_layers(model.layers))
         self.fixed = list(dense_layers(fixed.layers))
         self.before, self.blame = before, blame
+        self.between = between_layers(model)
         self.x = x[0].astype(np.float64)
-        self.h = [self.x * model.input_scale, *map(only_row, blame.hidden)]
+        read = model._network.core.blame(model._network.examples(x, y).for_core(), want={"read"})
+        # What each Dense layer read: what the one before sent on, where nothing lies between.
+        self.read = [only_row(values) for values in read["read"]]
+        self.h = [self.read[0], *map(only_row, blame.hidden)]
         self.h_after = [self.h[0], *map(only_row, hidden_after)]
-        self.slope = [np.full(len(self.x), model.input_scale), *map(only_row, blame.slopes)]
+        factors = np.full(len(self.x), model.input_scale)
+        if self.factors_alone(model):
+            factors = factors * model.layers[0].factor
+            self.between[0] = []
+        self.slope = [factors, *map(only_row, blame.slopes)]
         self.delta = [only_row(d) for d in [blame.inputs, *blame.nodes]]
         self.z = [self.x]
-        for h, layer in zip(self.h, self.layers, strict=False):
-            self.z.append(times(h, layer.weight) + layer.bias)
+        for values, layer in zip(self.read, self.layers, strict=True):
+            self.z.append(times(values, layer.weight) + layer.bias)
 
     def shown(self, c: int, top: int) -> list[int]:
         """Return the most blamed nodes of a column, in their order."""

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from culpa import _checks, _core
+from culpa.parts.activations import Activation
 from culpa.parts.layer import Layer, Stages, compile_layers, layers_from_config
 from culpa.parts.layers import Dense, Dropout
 from culpa.parts.losses import LOSSES, Loss, as_loss
@@ -83,8 +84,18 @@ class Architecture:
     @cached_property
     def dense_names(self) -> list[str]:
         """What the arrays of each Dense layer begin with: "dense_0", "dense_1", ..."""
-        named = self.compile(self.input_size).named
-        return [name for name, _, layer in named if isinstance(layer, Dense)]
+        return list(self.activations)
+
+    @cached_property
+    def activations(self) -> dict[str, Activation]:
+        """The activation of each Dense layer's nodes by its name: an Activation behind it counts."""
+        return {
+            spec["name"]: Activation.from_file(
+                spec.get("activation", "identity"), spec.get("alpha", 0.0)
+            )
+            for spec in self.compile(self.input_size).specs
+            if spec["kind"] == "dense"
+        }
 
     def compile(self, inputs: int | None) -> Stages:
         """Return the stages of a network of so many inputs; None: not known yet.

@@ -224,8 +224,7 @@ class EstimatorNetwork(Network):
     ) -> dict[str, Any]:
         """Return sums of losses and weights over examples, and the flat gradient of their mean."""
         rows = as_rows(X)
-        answer = self.core.blame(
-            self.weighted_examples(rows, targets, sample_weight), gradient=True
-        )
+        examples = self.weighted_examples(rows, targets, sample_weight)
+        answer = self.core.blame(examples, want={"gradient"})
         self.check_finite(rows, answer["row"])
         return answer

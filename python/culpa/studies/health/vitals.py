@@ -57,14 +57,15 @@ def measure_vitals(
     widest = max(examples.x.shape[1], *(layer.units for layer in layers))
     for rows in np.array_split(np.arange(n), -(-n // max(1, BATCH_VALUES // widest))):
         batch = examples.part(rows)
-        answer = core.blame(batch.for_core(), nodes=True, hidden=sound, slopes=sound)
+        want = {"nodes", "hidden", "slopes"} if sound else {"nodes"}
+        answer = core.blame(batch.for_core(), want=want)
         if answer["row"] >= 0:
             batch.raise_not_finite(answer["row"])
         squares += [float(np.square(x, dtype=np.float64).sum()) for x in answer["nodes"]]
         stop = _add(nodes, answer["hidden"], answer["slopes"]) if sound else None
         if stop is not None:
             overflow = stop if overflow is None else min(stop, overflow)
-    whole = core.blame(examples.for_core(), gradient=True)
+    whole = core.blame(examples.for_core(), want={"gradient"})
     gradients, _ = model._network.split_layers(whole["gradient"])
     steps = _next_step(model, whole["gradient"], rate)
     ok = [sound and (overflow is None or i < overflow) for i in range(len(layers))]
