@@ -67,7 +67,7 @@ AttributeSpace<T>::AttributeSpace(const Network &network, const AttributeJob &jo
   if (walks)
     wanted.insert(wanted.end(),
                   {{&top, width, height}, {&start, width, pairs}, {&way, width, pairs}});
-  if (smooth)
+  if (smooth || (walks && entry == 0)) // points take the place of the inputs
     wanted.push_back({&x, inputs, height});
   else
     x = end ? end->hidden[0] : path.hidden[0];
