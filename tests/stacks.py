@@ -225,6 +225,33 @@ def answers_of(walk: oracle.Walk) -> dict[str, Array]:
     return found | {f"gradients[{name}]": array for name, array in walk.gradients.items()}
 
 
+def answers_of_model(
+    model: culpa.Sequential, X: Any, y: Any, sample_weight: Any = None
+) -> dict[str, np.ndarray]:
+    """The same names from culpa, where both ways to the gradients have to give the same bits."""
+    blame = model.blame(X, y, sample_weight=sample_weight)
+    loss, gradients = model.loss_and_gradients(X, y, sample_weight=sample_weight)
+    assert list(gradients) == list(blame.gradients) == list(model.state_dict())
+    for name, gradient in gradients.items():
+        np.testing.assert_array_equal(gradient, blame.gradients[name], name)
+    found = {
+        "outputs": model.predict_logits(X),
+        "losses": blame.losses,
+        "loss": np.array(loss),
+        "inputs": blame.inputs,
+        "gradient_norms": blame.gradient_norms,
+    }
+    for name in ("nodes", "weights", "biases"):
+        found |= {f"{name}[{i}]": array for i, array in enumerate(getattr(blame, name))}
+    return found | {f"gradients[{name}]": array for name, array in gradients.items()}
+
+
+def assert_same_bits(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> None:
+    assert list(got) == list(want)
+    for name, array in want.items():
+        np.testing.assert_array_equal(got[name], array, name)
+
+
 @dataclass(frozen=True, eq=False)
 class Shaken(Stage):
     """What passes, forward and back, times 1 + a random number of that size."""
