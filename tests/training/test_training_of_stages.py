@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, currently_in_test_context, given, reject, settings
 from hypothesis import strategies as st
 
 import culpa
@@ -62,7 +62,10 @@ def assert_steps_agree(
     losses, trained = oracle.training_steps(
         problem.stages, batches, expected, case.loss.name, case.options, clip_norm, max_norm
     )
-    assume(np.isfinite(losses).all() and max(losses) <= 10.0 * losses[0])  # it does not diverge
+    calm = np.isfinite(losses).all() and max(losses) <= 10.0 * losses[0]  # it does not diverge
+    if not calm and currently_in_test_context():
+        reject()
+    assert calm
     options: dict[str, Any] = {"sample_weight": problem.sample_weight, "shuffle": False}
     if max_norm is not None:  # whole batches: their rows are drawn
         privacy = culpa.Privacy(0.0, max_norm, 1e-5, sampling="shuffle")
