@@ -17,6 +17,7 @@ import numpy as np
 import culpa
 import reference
 from culpa import _core
+from culpa.answers.blame import QUANTITIES
 from culpa.parts.losses import Loss
 
 # How far culpa may be from the oracle, as reference.relative_error of each array.
@@ -292,7 +293,7 @@ def assert_all_blame_agrees(problem: Problem, where: str = "") -> None:
     model, X, y, w = problem.model, problem.X, problem.y, problem.sample_weight
     tolerance = TOLERANCE[model.dtype]
     walk = problem.walk
-    blame = model.blame(X, y, sample_weight=w)
+    blame = model.blame(X, y, sample_weight=w, want=QUANTITIES)
     assert_close(f"{where} logits", model.predict_logits(X), walk.outputs, tolerance)
     assert_close(f"{where} losses", blame.losses, walk.losses, tolerance)
     assert_close(f"{where} inputs", blame.inputs, walk.inputs, tolerance)
@@ -300,11 +301,15 @@ def assert_all_blame_agrees(problem: Problem, where: str = "") -> None:
     loss, gradients = model.loss_and_gradients(X, y, sample_weight=w)
     assert_close(f"{where} loss", loss, walk.loss, tolerance)
     for i in range(len(problem.parameters)):
-        assert_close(f"{where} nodes[{i}]", blame.nodes[i], walk.nodes[i], tolerance)
+        for name in ("nodes", "hidden", "slopes"):
+            got, want = getattr(blame, name)[i], getattr(walk, name)[i]
+            assert_close(f"{where} {name}[{i}]", got, want, tolerance)
+            assert got.dtype == model.dtype
         assert_close(f"{where} weights[{i}]", blame.weights[i], walk.weights[i], tolerance)
         assert_close(f"{where} biases[{i}]", blame.biases[i], walk.biases[i], tolerance)
         assert np.array_equal(gradients[f"dense_{i}.weight"], blame.weights[i])
         assert np.array_equal(gradients[f"dense_{i}.bias"], blame.biases[i])
+    assert np.array_equal(model.predict_logits(X), blame.hidden[-1], equal_nan=True)
     assert_evaluation_agrees(problem, walk, where)
 
 

@@ -283,6 +283,8 @@ class Walk:
     weights: list[Array]  # a layer each: (inputs, outputs), gradient of the batch loss
     biases: list[Array]  # a layer each: (outputs,), gradient of the batch loss
     gradient_norms: Array  # (n,) norm of example i's own gradient over all weights and biases
+    hidden: list[Array]  # a layer each: (n, width) f(z), before a mask drops some
+    slopes: list[Array]  # a layer each: (n, width) f'(z)
 
 
 def forward(
@@ -336,10 +338,14 @@ def backpropagate(
     nodes: list[Array] = []
     weights: list[Array] = []
     biases: list[Array] = []
+    hidden: list[Array] = []
+    slopes: list[Array] = []
     for layer in reversed(range(len(parameters))):
-        _, derivative = ACTIVATIONS[activations[layer]]
+        value, derivative = ACTIVATIONS[activations[layer]]
         alpha = _alpha(layer, activations, alphas)
-        delta = dh * derivative(pre_activations[layer], alpha)  # (n, width)
+        hidden.insert(0, value(pre_activations[layer], alpha))
+        slopes.insert(0, derivative(pre_activations[layer], alpha))
+        delta = dh * slopes[0]  # (n, width)
         W, _ = parameters[layer]
         nodes.insert(0, delta)
         weights.insert(0, hiddens[layer].T @ (share[:, None] * delta))
@@ -358,6 +364,8 @@ def backpropagate(
         weights=weights,
         biases=biases,
         gradient_norms=_gradient_norms(hiddens, nodes),
+        hidden=hidden,
+        slopes=slopes,
     )
 
 

@@ -1336,8 +1336,8 @@ CORE_SNIPPETS: dict[str, str] = {
     "parameters of float64": "m = ready(); m.set_parameters(np.zeros(len(m.parameters())))",
     "moments too short": "ready().set_moments(np.zeros(3, np.float32), np.zeros(3, np.float32), 0)",
     "negative steps": "ready().steps = -1",
-    "a layer too many": "ready().weight(2)",
-    "a negative layer": "ready().bias(-1)",
+    "a layer too many": "ready().array('dense_2.weight')",
+    "an array without a layer": "ready().array('weight')",
     "a gradient too short": "ready().apply(np.zeros(3, np.float32), 0.1)",
     "no layers": "model(layers=())",
     "layers that do not fit": (
@@ -1379,7 +1379,8 @@ CORE_SNIPPETS: dict[str, str] = {
     "no rows: classes?": "ready().predict(np.ones((0, 3)), True)",
     "no rows: evaluate?": "ready().evaluate(examples(0))",
     "no rows: blame?": (
-        "ready().blame(examples(0), nodes=True, inputs=True, gradient_norms=True, gradient=True)"
+        "ready().blame(examples(0), nodes=True, hidden=True, slopes=True, inputs=True, "
+        "gradient_norms=True, gradient=True)"
     ),
     "no rows: train?": "ready().train(job(examples(0), offsets=(0, 0)))",
     "no steps: train?": "ready().train(job(offsets=(0,), rates=()))",

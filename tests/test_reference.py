@@ -115,13 +115,15 @@ def torch_walk(
     X = torch.tensor(case["X"], requires_grad=True)
     weights = [torch.tensor(W, requires_grad=True) for W, _ in case["parameters"]]
     biases = [torch.tensor(b, requires_grad=True) for _, b in case["parameters"]]
-    nodes = []
+    nodes, hidden, slopes = [], [], []
     h = X
     for layer, name in enumerate(activations):
         if case["masks"][layer] is not None:
             h = h * torch.tensor(case["masks"][layer])
         nodes.append(h @ weights[layer] + biases[layer])
         h = torch_activation(name, nodes[-1], case["alphas"][layer])
+        hidden.append(h.detach().numpy())
+        slopes.append(torch.autograd.grad(h.sum(), nodes[-1], retain_graph=True)[0].numpy())
     losses = torch_losses(loss, h, torch.tensor(case["y"]), options)
 
     def gradients(scalar: Any, variables: list[Any]) -> list[np.ndarray]:
@@ -142,6 +144,8 @@ def torch_walk(
         weights=parameter_gradients[: len(weights)],
         biases=parameter_gradients[len(weights) :],
         gradient_norms=np.array([math.sqrt(sum((g**2).sum() for g in gs)) for gs in own]),
+        hidden=hidden,
+        slopes=slopes,
     )
 
 
@@ -149,7 +153,7 @@ def assert_walks_agree(ours: reference.Walk, theirs: reference.Walk, tolerance: 
     for name in ("loss", "losses", "outputs", "inputs", "gradient_norms"):
         error = reference.relative_error(getattr(ours, name), getattr(theirs, name))
         assert error < tolerance, name
-    for name in ("nodes", "weights", "biases"):
+    for name in ("nodes", "weights", "biases", "hidden", "slopes"):
         pairs = zip(getattr(ours, name), getattr(theirs, name), strict=True)
         for layer, (a, b) in enumerate(pairs):
             assert reference.relative_error(a, b) < tolerance, (name, layer)

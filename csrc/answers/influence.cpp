@@ -1,8 +1,8 @@
 // Influence of training examples (TracIn: Pruthi, Liu, Sundararajan & Kale 2020, "Estimating
-// training data influence by tracing gradient descent"). An example's gradient of layer l is the
-// outer product of h_l and delta_l (Goodfellow 2015), its bias's is delta_l, and so
-//   g_i . g_j = sum over layers (h_i . h_j + 1) (delta_i . delta_j):
-// two products of rows by rows for each layer, and no example's gradient is ever built. The test
+// training data influence by tracing gradient descent"). Each stage says which terms the dot
+// product of two examples' gradients has (stage.h), so of dense layers
+//   g_i . g_j = sum over layers (x_i . x_j + 1) (delta_i . delta_j):
+// two products of rows by rows for each term, and no example's gradient is ever built. The test
 // examples are walked once and kept as the products want their right side, packed; then the
 // training examples stream by, and each tile of scores is used up while it is in the caches.
 #include "answers/influence.h"
@@ -26,11 +26,20 @@ namespace {
 // Panels of test examples in a tile.
 constexpr std::size_t tile_panels = 4;
 
-// h and delta of all layers.
-std::size_t columns(const Network &network) {
+template <class T> std::vector<Term<T>> terms_of(const Network &network, const Workspace<T> &space) {
+  std::vector<Term<T>> terms;
+  for (std::size_t s = 0; s < network.stages.size(); ++s)
+    if (const auto add = stage_kind<T>(network.stages[s].kind).terms)
+      add(space, s, terms);
+  return terms;
+}
+
+// Of both sides of all terms.
+template <class T> std::size_t columns(const Network &network) {
+  const Workspace<T> smallest(network, {});
   std::size_t count = 0;
-  for (const Layer &layer : network.layers)
-    count += layer.inputs + layer.outputs;
+  for (const Term<T> &term : terms_of(network, smallest))
+    count += term.left.columns + term.right.columns;
   return count;
 }
 
@@ -40,7 +49,7 @@ std::size_t columns(const Network &network) {
 template <class T> std::size_t train_height(const InfluenceJob<T> &job) {
   std::size_t width = 0;
   for (const Model<T> *model : job.models)
-    width += columns(model->network);
+    width += columns<T>(model->network);
   // 504 rows are whole tiles of the products: 36 x 14 of AVX-512, 84 x 6 of the others. The tests
   // come from memory once for each block: of 126 rows it takes a tenth longer, of 252 a twentieth
   // (784-256-128-10, Xeon with AVX-512).
@@ -49,25 +58,26 @@ template <class T> std::size_t train_height(const InfluenceJob<T> &job) {
 template <class T> std::size_t test_height(const InfluenceJob<T> &job, std::size_t top) {
   std::size_t bytes = 2 * top * (sizeof(T) + sizeof(std::int64_t));
   for (const Model<T> *model : job.models)
-    bytes += columns(model->network) * sizeof(T);
+    bytes += columns<T>(model->network) * sizeof(T);
   const std::size_t panel = active<T>().panel;
   return std::max((std::size_t{128} << 20U) / bytes / panel, tile_panels) * panel;
 }
 
-// Test examples of one model, as the right sides of products: for each layer h and then delta,
+// Test examples of one model, as the right sides of products: for each term left and then right,
 // transposed and in panels.
 template <class T> struct Packed {
   Packed(const Network &network, std::size_t tests)
-      : values(columns(network) * panels(tests, active<T>().panel) * active<T>().panel) {
+      : values(columns<T>(network) * panels(tests, active<T>().panel) * active<T>().panel) {
     const std::size_t padded = panels(tests, active<T>().panel) * active<T>().panel;
+    const Workspace<T> smallest(network, {});
     T *end = values.data();
-    for (const Layer &layer : network.layers) {
-      hidden.push_back(end);
-      delta.push_back(end + layer.inputs * padded);
-      end += (layer.inputs + layer.outputs) * padded;
+    for (const Term<T> &term : terms_of(network, smallest)) {
+      left.push_back(end);
+      right.push_back(end + term.left.columns * padded);
+      end += (term.left.columns + term.right.columns) * padded;
     }
   }
-  std::vector<T *> hidden, delta;
+  std::vector<T *> left, right;
   Buffer<T> values;
 };
 
@@ -106,29 +116,33 @@ template <class T> struct Space {
   Space(const InfluenceJob<T> &job, std::size_t height)
       : stride(height * active<T>().panel), storage(3 * tile_panels * stride),
         ones(tile_panels * active<T>().panel) {
-    for (const Model<T> *model : job.models)
-      walks.emplace_back(model->network, height, 1, false);
+    for (const Model<T> *model : job.models) {
+      walks.emplace_back(model->network, Room{.rows = height});
+      terms.push_back(terms_of(model->network, walks.back()));
+    }
     std::fill_n(ones.data(), ones.size(), T(1));
-    hidden = storage.data();
-    delta = hidden + tile_panels * stride;
-    sum = delta + tile_panels * stride;
+    left = storage.data();
+    right = left + tile_panels * stride;
+    sum = right + tile_panels * stride;
   }
-  std::vector<Workspace<T>> walks; // per model
-  std::size_t stride;              // of the tiles: panels of tests, rows of training examples
+  std::vector<Workspace<T>> walks;         // per model
+  std::vector<std::vector<Term<T>>> terms; // per model
+  std::size_t stride; // of the tiles: panels of tests, rows of training examples
   Buffer<T> storage, ones;
-  T *hidden, *delta, *sum; // h_i . h_j + 1, delta_i . delta_j, scores
+  T *left, *right, *sum; // of a term, and scores
 };
 
 // Examples [begin, end) through all models; gives a row that is not finite, or no_row.
 template <class T>
 std::size_t walk_examples(const InfluenceJob<T> &job, const ExamplesView &examples, Range positions,
-                          Space<T> &space, const Crew &crew) {
+                          Space<T> &space, const Crew &alone) {
   std::atomic<std::size_t> bad{no_row};
   const Block block{examples, positions, nullptr};
   for (std::size_t m = 0; m < job.models.size(); ++m) {
     const Model<T> &model = *job.models[m];
-    forward(model.network, model.parameters, space.walks[m], block, crew, Split::rows, bad);
-    backward(model.network, model.parameters, space.walks[m], block, crew, Split::rows);
+    const Pass<T> pass{model.network, model.parameters, space.walks[m], alone};
+    forward(pass, block, bad);
+    backward(pass, block.rows(), model.network.lowest);
   }
   return bad.load();
 }
@@ -153,20 +167,23 @@ void score_tile(const InfluenceJob<T> &job, const Tests<T> &tests, Range some_pa
   };
   for (std::size_t m = 0; m < job.models.size(); ++m) {
     const auto factor = static_cast<T>(job.factors[m]);
-    const Workspace<T> &walk = space.walks[m];
-    for (std::size_t l = 0; l < walk.delta.size(); ++l) {
-      product(walk.hidden[l], tests.packed[m].hidden[l], space.ones.data(), space.hidden);
-      product(walk.delta[l], tests.packed[m].delta[l], nullptr, space.delta);
+    for (std::size_t t = 0; t < space.terms[m].size(); ++t) {
+      const Term<T> &term = space.terms[m][t];
+      const bool whole = term.left.data != nullptr; // else the left factor is 1
+      if (whole)
+        product(term.left, tests.packed[m].left[t], space.ones.data(), space.left);
+      product(term.right, tests.packed[m].right[t], nullptr, space.right);
+      const bool first = m == 0 && t == 0;
       for (std::size_t p = 0; p < count; ++p) {
-        const T *h = space.hidden + p * space.stride, *d = space.delta + p * space.stride;
+        const T *left = space.left + p * space.stride, *right = space.right + p * space.stride;
         T *sum = space.sum + p * space.stride;
         const std::size_t n = rows * k.panel;
-        if (m == 0 && l == 0)
-          for (std::size_t i = 0; i < n; ++i)
-            sum[i] = factor * (h[i] * d[i]);
-        else
-          for (std::size_t i = 0; i < n; ++i)
-            sum[i] += factor * (h[i] * d[i]);
+        for (std::size_t i = 0; whole && first && i < n; ++i)
+          sum[i] = factor * (left[i] * right[i]);
+        for (std::size_t i = 0; whole && !first && i < n; ++i)
+          sum[i] += factor * (left[i] * right[i]);
+        for (std::size_t i = 0; !whole && i < n; ++i)
+          sum[i] = (first ? T(0) : sum[i]) + factor * right[i];
       }
     }
   }
@@ -259,7 +276,7 @@ InfluenceResult influence(const InfluenceJob<T> &job, const InfluenceOut<T> &out
   const std::size_t blocks = (n_train + train_rows - 1) / train_rows;
   // A pair of examples costs two multiply-adds for each column; a walk is about three guesses.
   const Network &network = job.models.front()->network;
-  const double guesses = 3 + static_cast<double>(columns(network)) *
+  const double guesses = 3 + static_cast<double>(columns<T>(network)) *
                                  static_cast<double>(std::min(n_test, tests_at_once)) /
                                  static_cast<double>(network.parameters);
   const Plan plan = make_plan(
@@ -282,10 +299,12 @@ InfluenceResult influence(const InfluenceJob<T> &job, const InfluenceOut<T> &out
       report_row(bad_test,
                  walk_examples(job, job.test, {first + mine.begin, first + mine.end}, space, crew));
       for (std::size_t m = 0; m < job.models.size(); ++m)
-        for (std::size_t l = 0; l < space.walks[m].delta.size(); ++l) {
+        for (std::size_t t = 0; t < space.terms[m].size(); ++t) {
+          const Term<T> &term = space.terms[m][t];
           const std::size_t rows = mine.end - mine.begin;
-          pack_rows(space.walks[m].hidden[l], rows, mine.begin, tests.packed[m].hidden[l]);
-          pack_rows(space.walks[m].delta[l], rows, mine.begin, tests.packed[m].delta[l]);
+          if (term.left.data)
+            pack_rows(term.left, rows, mine.begin, tests.packed[m].left[t]);
+          pack_rows(term.right, rows, mine.begin, tests.packed[m].right[t]);
         }
     };
     const auto stream = [&](Range mine, std::size_t thread, const Crew &crew) {

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "training/trainer.h"
+#include "data/gather.h"
+#include "network/model.h"
+#include "threads/interrupt.h"
 #include "view.h"
 
 namespace culpa {

@@ -1,11 +1,12 @@
 // Guesses without blame: blocks of rows small enough to stay in a core's own cache, handed to the
-// threads one after the other; two buffers take turns as input and output of a layer.
+// threads one after the other; a few buffers take turns as input and output of a stage.
+#include "answers/predict.h"
+
 #include <algorithm>
 #include <atomic>
 #include <vector>
 
-#include "answers/blame.h"
-#include "stages/exact.h"
+#include "stages/walk.h"
 #include "threads/share.h"
 
 namespace culpa {
@@ -16,100 +17,47 @@ namespace {
 
 constexpr std::size_t block_rows = 126; // nine tiles of 14 rows, twenty-one of 6
 
-template <class T> struct PredictSpace {
-  PredictSpace(const Network &network, std::size_t rows, bool judges, bool sparse)
-      : entries(sparse ? SparseBlock<T>(rows, 0) : SparseBlock<T>()),
-        row_buffer(sparse ? 0 : network.inputs()), labels(judges ? rows : 0),
-        targets(judges ? rows * network.outputs() : 0) {
-    const auto panel = active<T>().panel;
-    std::size_t widest = sparse ? 0 : network.inputs();
-    for (const Layer &layer : network.layers)
-      widest = std::max(widest, layer.outputs);
-    stride = (rows + (rows > 1 ? 1 : 0)) * panel;
-    const std::size_t size = panels(widest, panel) * stride;
-    storage = Buffer<T>(2 * size);
-    buffers[0] = storage.data();
-    buffers[1] = storage.data() + size;
-    if (judges)
-      scratch = Buffer<T>(panels(network.outputs(), panel) * panel * panel);
-  }
-  std::size_t stride = 0;
-  Buffer<T> storage, scratch;
-  T *buffers[2] = {};
-  SparseBlock<T> entries;
-  RowBuffer row_buffer;
-  Buffer<std::int32_t> labels;
-  Buffer<T> targets;
-};
-
-template <class T>
-std::size_t predict_block(const Model<T> &model, const ExamplesView &examples, Range rows,
-                          PredictSpace<T> &space, const PredictOut<T> &out, const Crew &crew) {
-  const Network &network = model.network;
-  const auto &k = active<T>();
-  const auto panel = k.panel;
-  const std::size_t count = rows.end - rows.begin, outputs = network.outputs();
-  const bool sparse = examples.x.sparse();
-  Matrix<T> x{space.buffers[0], space.stride, network.inputs()};
-  const auto scale = static_cast<T>(network.input_scale);
-  std::size_t bad =
-      sparse ? gather_entries(examples, rows, scale, space.entries, Crew{})
-             : gather(examples.x, examples, rows, rows.begin, scale, x, space.row_buffer);
-  for (std::size_t l = 0; l < network.layers.size(); ++l) {
-    if (!crew.going())
-      return no_row;
-    const Layer &layer = network.layers[l];
-    const Matrix<T> h{space.buffers[(l + 1) % 2], space.stride, layer.outputs};
-    forward_layer<T>(model.parameters, layer, l, x, h, nullptr, {0, count},
-                     {0, panels(layer.outputs, panel)}, nullptr,
-                     l == 0 && sparse ? &space.entries : nullptr);
-    x = h;
-  }
-  for (std::size_t r = 0; r < count; ++r) {
-    const auto at = [&](std::size_t j) {
-      return x.data[j / panel * x.stride + r * panel + j % panel];
-    };
+// The outputs of a block, or the first greatest of each row.
+template <class T> void write_guesses(Matrix<T> outputs, Range rows, const PredictOut<T> &out) {
+  const std::size_t panel = active<T>().panel, count = outputs.columns;
+  for (std::size_t i = rows.begin; i < rows.end; ++i) {
+    const T *row = outputs.data + (i - rows.begin) * panel;
+    const auto at = [&](std::size_t j) { return row[j / panel * outputs.stride + j % panel]; };
     if (out.logits)
-      for (std::size_t j = 0; j < outputs; j += panel)
-        std::copy_n(x.data + j / panel * x.stride + r * panel, std::min(panel, outputs - j),
-                    out.logits + (rows.begin + r) * outputs + j);
+      for (std::size_t j = 0; j < count; j += panel)
+        std::copy_n(row + j / panel * outputs.stride, std::min(panel, count - j),
+                    out.logits + i * count + j);
     if (out.classes) {
       std::size_t best = 0;
-      for (std::size_t j = 1; j < outputs; ++j)
+      for (std::size_t j = 1; j < count; ++j)
         best = at(j) > at(best) ? j : best;
-      out.classes[rows.begin + r] = static_cast<std::int64_t>(best);
+      out.classes[i] = static_cast<std::int64_t>(best);
     }
   }
+}
+
+template <class T>
+std::size_t predict_block(const Model<T> &model, const ExamplesView &examples, Range positions,
+                          Workspace<T> &space, const PredictOut<T> &out, const Crew &crew) {
+  const Network &network = model.network;
+  const Crew alone{}; // the block is this thread's own
+  const Pass<T> pass{network, model.parameters, space, alone};
+  const Block block{examples, positions, nullptr};
+  std::size_t bad = gather_inputs(pass, block);
+  const Range rows{0, block.rows()};
+  for (std::size_t s = 0; s < network.stages.size(); ++s) {
+    if (!crew.going())
+      return no_row;
+    forward_stage(pass, s, {rows, {0, panels(network.stages[s].outputs, active<T>().panel)}},
+                  nullptr);
+  }
+  write_guesses(space.hidden.back(), positions, out);
   if (out.losses) {
-    if (examples.y.labels)
-      for (std::size_t i = rows.begin; i < rows.end; ++i) {
-        const std::int32_t label = examples.y.labels[examples.row(i)];
-        const bool fits = label >= 0 && static_cast<std::size_t>(label) < outputs;
-        space.labels[i - rows.begin] = fits ? label : 0;
-        bad = fits ? bad : examples.row(i);
-      }
-    else {
-      const std::size_t row = gather_rows(examples.y.values, examples, rows, space.targets.data());
-      bad = bad == no_row ? row : bad;
-    }
-    k.loss({.kind = network.loss,
-            .parameter = static_cast<T>(network.loss_parameter),
-            .rest = static_cast<T>(1 - network.loss_parameter),
-            .limit = static_cast<T>(network.loss_limit),
-            .y = x.data,
-            .stride = x.stride,
-            .rows = {0, count},
-            .outputs = outputs,
-            .labels = examples.y.labels ? space.labels.data() : nullptr,
-            .targets = space.targets.data(),
-            .delta = nullptr,
-            .losses = out.losses + rows.begin,
-            .scores = out.scores + rows.begin,
-            .score_scale = examples.score_scale,
-            .scratch = space.scratch.data()});
-    if (examples.exact)
-      judge_exactly(network, examples, rows.begin, x, {0, count}, out.losses + rows.begin,
-                    out.scores + rows.begin);
+    const std::size_t row = gather_targets(examples, positions, network.outputs(),
+                                           space.labels.data(), space.targets.data());
+    bad = bad == no_row ? row : bad;
+    judge(network, examples, positions.begin, space, 0, rows, Matrix<T>{},
+          out.losses + positions.begin, out.scores + positions.begin);
   }
   return bad;
 }
@@ -126,12 +74,15 @@ PredictResult predict(const Model<T> &model, const ExamplesView &examples, std::
   Plan plan;
   if (blocks > 1)
     plan = make_plan(model.network, rows, Walk::predict, std::min(threads, blocks), &examples.x);
-  std::vector<PredictSpace<T>> spaces;
-  spaces.reserve(plan.threads);
   const bool sparse = examples.x.sparse();
   const std::size_t entries = sparse ? most_entries(examples, {0, rows}, height) : 0;
+  std::vector<Workspace<T>> spaces;
+  spaces.reserve(plan.threads);
   for (std::size_t i = 0; i < plan.threads; ++i) {
-    spaces.emplace_back(model.network, height, out.losses != nullptr, sparse);
+    spaces.emplace_back(model.network, Room{.rows = height,
+                                            .sparse = sparse,
+                                            .guesses = true,
+                                            .judges = out.losses != nullptr});
     if (sparse)
       spaces.back().entries.reserve(entries, 1);
   }

@@ -7,6 +7,7 @@
 #include "answers/attribution/attribute.h"
 #include "answers/blame.h"
 #include "answers/influence.h"
+#include "answers/predict.h"
 #include "bindings.h"
 
 namespace culpa {
@@ -76,8 +77,8 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
   model
       .def(
           "blame",
-          [](M &model, const ExampleArrays &arrays, bool nodes, bool inputs, bool gradient_norms,
-             bool gradient) {
+          [](M &model, const ExampleArrays &arrays, bool nodes, bool hidden, bool slopes,
+             bool inputs, bool gradient_norms, bool gradient) {
             const ExamplesView examples = arrays.view(model);
             const std::size_t rows = examples.x.rows;
             py::typing::Dict<py::str, py::object> answer;
@@ -85,15 +86,21 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
             py::array_t<double> losses(static_cast<py::ssize_t>(rows));
             out.losses = losses.mutable_data();
             answer["losses"] = losses;
-            if (nodes) {
+            const auto per_layer = [&](std::vector<T *> &to) {
               py::list list;
-              for (const Layer &layer : model.network.layers) {
-                auto array = make_array<T>(rows, layer.outputs);
-                out.nodes.push_back(array.mutable_data());
+              for (const std::size_t s : model.network.dense) {
+                auto array = make_array<T>(rows, model.network.stages[s].outputs);
+                to.push_back(array.mutable_data());
                 list.append(array);
               }
-              answer["nodes"] = list;
-            }
+              return list;
+            };
+            if (nodes)
+              answer["nodes"] = per_layer(out.nodes);
+            if (hidden)
+              answer["hidden"] = per_layer(out.hidden);
+            if (slopes)
+              answer["slopes"] = per_layer(out.slopes);
             if (inputs) {
               auto array = make_array<T>(rows, model.network.inputs());
               out.inputs = array.mutable_data();
@@ -118,8 +125,8 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
             answer["row"] = give_row(sums.row);
             return answer;
           },
-          "examples"_a, py::kw_only(), "nodes"_a = false, "inputs"_a = false,
-          "gradient_norms"_a = false, "gradient"_a = false,
+          "examples"_a, py::kw_only(), "nodes"_a = false, "hidden"_a = false, "slopes"_a = false,
+          "inputs"_a = false, "gradient_norms"_a = false, "gradient"_a = false,
           "The walk of a step without the update, and what is asked of it.")
       .def_static(
           "influence",
@@ -249,8 +256,9 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
             out.baseline_outputs = baseline_outputs.mutable_data();
             out.sums = sums.mutable_data();
             py::list of_layers;
-            for (std::size_t l = 0; nodes && l + 1 < model.network.layers.size(); ++l) {
-              auto layer = make_array<T>(rows, model.network.layers[l].outputs);
+            for (std::size_t l = 0; nodes && l + 1 < model.network.dense.size(); ++l) {
+              const Stage &stage = model.network.stages[model.network.dense[l]];
+              auto layer = make_array<T>(rows, stage.outputs);
               out.nodes.push_back(layer.mutable_data());
               of_layers.append(layer);
             }

@@ -23,9 +23,9 @@ namespace culpa {
 
 using namespace pybind11::literals;
 
-template <class Enum, std::size_t n>
-Enum named(const Name<Enum> (&names)[n], const std::string &name, const char *what) {
-  for (const Name<Enum> &one : names)
+template <class Named, std::size_t n>
+auto named(const Named (&names)[n], const std::string &name, const char *what) {
+  for (const Named &one : names)
     if (name == one.name)
       return one.value;
   throw py::value_error(std::string("no such ") + what + ": \"" + name + "\"");
@@ -71,6 +71,8 @@ struct ExampleArrays {
   template <class T> ExamplesView view(const Model<T> &model, bool wants_targets = true) const {
     ExamplesView examples;
     examples.x = source(x, "x", model.network.inputs());
+    if (examples.x.sparse() && model.network.sparse_values == 0)
+      throw py::value_error("x: expected dense rows, for what reads the inputs is no Dense layer");
     const std::size_t rows = examples.x.rows;
     if (labels)
       examples.y.labels = vector<std::int32_t>(*labels, "labels", rows);

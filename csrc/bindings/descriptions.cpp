@@ -1,11 +1,41 @@
 // Descriptions and data on their way in: an optimizer, examples, a chunk of training.
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "bindings.h"
 
 namespace culpa {
+namespace {
+
+void bind_stage(py::module_ &m) {
+  py::class_<Stage> stage(m, "Stage", "One stage of a network: its kind and its shape.");
+  bind_constructor(
+      stage,
+      +[](const std::string &kind, std::string name, std::size_t inputs, std::size_t outputs,
+          const std::string &activation, double alpha, double dropout, std::size_t skip,
+          double epsilon, std::vector<double> learning_rate_factors) {
+        return std::make_unique<Stage>(
+            Stage{.kind = named(kinds, kind, "kind of stage"),
+                  .name = std::move(name),
+                  .inputs = inputs,
+                  .outputs = outputs,
+                  .activation = named(activation_names, activation, "activation"),
+                  .alpha = alpha,
+                  .dropout = dropout,
+                  .skip = skip,
+                  .epsilon = epsilon,
+                  .learning_rate_factors = std::move(learning_rate_factors)});
+      },
+      "kind"_a, "name"_a, "inputs"_a, "outputs"_a, py::kw_only(), "activation"_a = "identity",
+      "alpha"_a = 0.0, "dropout"_a = 0.0, "skip"_a = 0, "epsilon"_a = 0.0,
+      "learning_rate_factors"_a = std::vector<double>());
+}
+
+} // namespace
+
 void bind_descriptions(py::module_ &m) {
+  bind_stage(m);
   py::class_<Optimizer> optimizer(m, "Optimizer", "What an optimizer is, without its moments.");
   bind_constructor(
       optimizer,

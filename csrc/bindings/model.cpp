@@ -11,28 +11,12 @@
 namespace culpa {
 namespace {
 
-using LayerTuple = std::tuple<std::size_t, std::size_t, std::string, double, double>;
-
-Network network_of(const std::vector<LayerTuple> &specs) {
-  std::vector<Layer> layers;
-  for (const auto &[inputs, outputs, activation, alpha, dropout] : specs) {
-    Layer layer;
-    layer.inputs = inputs;
-    layer.outputs = outputs;
-    layer.activation = named(activation_names, activation, "activation");
-    layer.alpha = alpha;
-    layer.dropout = dropout;
-    layers.push_back(layer);
-  }
-  return make_network(std::move(layers));
-}
-
 template <class T>
-std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const std::string &loss,
+std::unique_ptr<Model<T>> make_model(std::vector<Stage> stages, const std::string &loss,
                                      double loss_parameter, double input_scale,
                                      double input_dropout, std::uint64_t seed, std::size_t member,
                                      double loss_limit) {
-  Network network = network_of(specs);
+  Network network = compile(std::move(stages), kernels::active<T>().panel);
   network.loss = named(loss_names, loss, "loss");
   network.loss_parameter = loss_parameter;
   network.loss_limit = loss_limit;
@@ -62,10 +46,10 @@ py::array_t<T> read_only(const std::vector<std::size_t> &shape, const T *data,
   return array;
 }
 
-template <class T> const Layer &layer_at(const Model<T> &model, std::size_t i) {
-  if (i >= model.network.layers.size())
-    throw py::index_error("no such layer");
-  return model.network.layers[i];
+std::vector<std::size_t> shape_of(const Array &array) {
+  if (array.vector)
+    return {array.columns};
+  return {array.rows, array.columns};
 }
 
 // Compares bits in one pass: NumPy takes longer for that than the core for a guess about one row.
@@ -73,8 +57,8 @@ template <class T>
 bool holds(const Model<T> &model, const std::vector<py::object> &weights,
            const std::vector<py::object> &biases) {
   using Own = py::array_t<T, py::array::c_style>;
-  const std::vector<Layer> &layers = model.network.layers;
-  if (weights.size() != layers.size() || biases.size() != layers.size())
+  const std::size_t layers = model.network.dense.size();
+  if (weights.size() != layers || biases.size() != layers)
     return false;
   struct Pair {
     py::object given; // alive while they are compared
@@ -82,25 +66,25 @@ bool holds(const Model<T> &model, const std::vector<py::object> &weights,
     std::size_t size;
   };
   std::vector<Pair> pairs;
-  pairs.reserve(2 * layers.size());
-  const auto add = [&](py::object given, std::size_t own, std::size_t rows, std::size_t columns) {
+  pairs.reserve(2 * layers);
+  const auto add = [&](py::object given, const Array &own) {
     if (!py::isinstance<Own>(given))
       return false;
     const auto array = py::reinterpret_borrow<py::array>(given);
-    const auto size = [&](py::ssize_t i) { return static_cast<std::size_t>(array.shape(i)); };
-    const bool alike = rows ? array.ndim() == 2 && size(0) == rows && size(1) == columns
-                            : array.ndim() == 1 && size(0) == columns;
-    if (!alike)
+    const std::vector<std::size_t> shape = shape_of(own);
+    if (!std::equal(shape.begin(), shape.end(), array.shape(), array.shape() + array.ndim(),
+                    [](std::size_t a, py::ssize_t b) { return static_cast<py::ssize_t>(a) == b; }))
       return false;
-    pairs.push_back({std::move(given), model.parameters.values.data() + own,
-                     static_cast<const T *>(array.data()),
-                     std::max<std::size_t>(rows, 1) * columns});
+    pairs.push_back({std::move(given), model.parameters.values.data() + own.offset,
+                     static_cast<const T *>(array.data()), own.rows * own.columns});
     return true;
   };
-  for (std::size_t i = 0; i < layers.size(); ++i)
-    if (!add(weights[i], layers[i].weight, layers[i].inputs, layers[i].outputs) ||
-        !add(biases[i], layers[i].bias, 0, layers[i].outputs))
+  for (std::size_t i = 0; i < layers; ++i) {
+    const Stage &stage = model.network.stages[model.network.dense[i]];
+    if (!add(weights[i], model.network.array(stage, 0)) ||
+        !add(biases[i], model.network.array(stage, 1)))
       return false;
+  }
   const Reading reading(model.guard, model.network.parameters < brief_work);
   return std::all_of(pairs.begin(), pairs.end(), [](const Pair &pair) {
     return std::memcmp(pair.own, pair.other, pair.size * sizeof(T)) == 0;
@@ -112,9 +96,9 @@ using NamedArray =
 
 py::typing::List<NamedArray> arrays_of(const Network &network) {
   py::typing::List<NamedArray> all;
-  for (const ParameterArray &array : network.arrays())
-    all.append(
-        py::make_tuple(array.name, array.offset, py::tuple(py::cast(array.shape)), array.decays));
+  for (const Array &array : network.arrays)
+    all.append(py::make_tuple(array.name, array.offset, py::tuple(py::cast(shape_of(array))),
+                              array.decays));
   return all;
 }
 
@@ -143,7 +127,7 @@ template <class T> State<T> state(const Model<T> &model) {
 template <class T> void bind_model(py::module_ &m, const char *name) {
   using M = Model<T>;
   py::class_<M> model(m, name, "A network with its weights and its optimizer's memory.");
-  bind_constructor(model, &make_model<T>, py::kw_only(), "layers"_a, "loss"_a, "loss_parameter"_a,
+  bind_constructor(model, &make_model<T>, py::kw_only(), "stages"_a, "loss"_a, "loss_parameter"_a,
                    "input_scale"_a, "input_dropout"_a, "seed"_a, "member"_a, "loss_limit"_a = 0.0);
   model
       .def(
@@ -168,22 +152,16 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           },
           "A copy of the flat parameter vector, all of one step.")
       .def(
-          "weight",
-          [](const py::object &self, std::size_t i) {
+          "array",
+          [](const py::object &self, const std::string &name) {
             M &model = self.cast<M &>();
-            const Layer &layer = layer_at(model, i);
-            return read_only<T>({layer.inputs, layer.outputs},
-                                model.parameters.values.data() + layer.weight, self);
+            for (const Array &array : model.network.arrays)
+              if (array.name == name)
+                return read_only<T>(shape_of(array), model.parameters.values.data() + array.offset,
+                                    self);
+            throw py::key_error("no such array: \"" + name + "\"");
           },
-          "layer"_a, "A layer's weights (inputs, outputs), a read-only view.")
-      .def(
-          "bias",
-          [](const py::object &self, std::size_t i) {
-            M &model = self.cast<M &>();
-            const Layer &layer = layer_at(model, i);
-            return read_only<T>({layer.outputs}, model.parameters.values.data() + layer.bias, self);
-          },
-          "layer"_a, "A layer's biases (outputs), a read-only view.")
+          "name"_a, "One of the arrays, a read-only view.")
       .def(
           "arrays", [](const M &model) { return arrays_of(model.network); },
           "The arrays that the flat vector consists of, in its order: (name, offset, shape, "
@@ -199,7 +177,7 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           },
           "values"_a, "Replaces the whole flat vector.")
       .def("holds", &holds<T>, "weights"_a, "biases"_a,
-           "Whether each layer has these very weights and biases: C-contiguous arrays of the "
+           "Whether each dense layer has these very weights and biases: C-contiguous arrays of the "
            "model's dtype, the same to the last bit.")
       .def(
           "set_optimizer",
@@ -306,8 +284,10 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
 void bind_models(py::module_ &m) {
   m.def(
       "arrays_of",
-      [](const std::vector<LayerTuple> &layers) { return arrays_of(network_of(layers)); },
-      "layers"_a, "What `arrays` gives of a model of these layers, which is not built.");
+      [](std::vector<Stage> stages) {
+        return arrays_of(compile(std::move(stages), kernels::active<float>().panel));
+      },
+      "stages"_a, "What `arrays` gives of a model of these stages, which is not built.");
   bind_model<float>(m, "Model32");
   bind_model<double>(m, "Model64");
 }

@@ -1,7 +1,8 @@
 // The door: checks arrays, releases the GIL, calls in. No maths.
-#include "answers/blame.h"
 #include "bindings.h"
+#include "data/finite.h"
 #include "peak.h"
+#include "stages/plan.h"
 
 // pybind11 makes a function of this name; PyInit__core, below, is what the interpreter calls.
 #undef PYBIND11_EXPORT

@@ -1,5 +1,7 @@
 // Looks through a source for values that are not finite: all of them at once, in the order in which
 // they lie, and row by row only where there are some.
+#include "data/finite.h"
+
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
@@ -7,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "answers/blame.h"
-#include "stages/walk.h"
+#include "data/gather.h"
+#include "threads/team.h"
 
 namespace culpa {
 

@@ -1,10 +1,8 @@
 #include "data/sparse.h"
 
 #include <algorithm>
-#include <cmath>
 
-#include "random.h"
-#include "stages/walk.h"
+#include "data/gather.h"
 
 namespace culpa {
 
@@ -27,8 +25,9 @@ std::size_t most_entries(const ExamplesView &examples, Range positions, std::siz
 }
 
 template <class T>
-SparseBlock<T>::SparseBlock(std::size_t capacity, std::size_t by_column)
-    : begins(capacity), ends(capacity), column_begins(by_column ? by_column + 1 : 0) {}
+SparseBlock<T>::SparseBlock(std::size_t capacity, std::size_t by_column, std::size_t scales)
+    : begins(capacity), ends(capacity), scaled(scales),
+      column_begins(by_column ? by_column + 1 : 0) {}
 
 template <class T> void SparseBlock<T>::reserve(std::size_t entries, std::size_t threads) {
   if (values.size() && entries <= capacity_ && threads <= threads_)
@@ -40,9 +39,16 @@ template <class T> void SparseBlock<T>::reserve(std::size_t entries, std::size_t
   const std::size_t size = entries + threads * active<T>().panel;
   capacity_ = 0; // until all of it is there: memory may run out
   columns = Buffer<std::uint32_t>(size);
-  if (column_begins.size()) {
+  const bool trains = column_begins.size() > 0;
+  if (trains) {
     rows = Buffer<std::uint32_t>(entries);
     column_values = Buffer<T>(entries);
+    places = Buffer<std::size_t>(scaled.empty() ? 0 : entries);
+  }
+  for (Scaled &one : scaled) {
+    one.values = Buffer<T>(size);
+    one.delta = Buffer<T>(trains ? size : 0);
+    one.products = Buffer<T>(trains ? size : 0);
   }
   values = Buffer<T>(size);
   capacity_ = entries;
@@ -121,21 +127,6 @@ std::size_t gather_entries(const ExamplesView &examples, Range block, T scale, S
   return bad;
 }
 
-template <class T>
-void drop_entries(SparseBlock<T> &block, Range rows, double rate, const Draw &draw) {
-  for (std::size_t r = rows.begin; r < rows.end; ++r)
-    active<T>().sparse_dropout({.values = block.values.data() + block.begins[r],
-                                .columns = block.columns.data() + block.begins[r],
-                                .n = block.ends[r] - block.begins[r],
-                                .row = draw.first_row + r,
-                                .threshold = dropout_threshold(rate),
-                                .scale = static_cast<T>(1 / (1 - rate)),
-                                .key = {static_cast<std::uint32_t>(draw.seed),
-                                        static_cast<std::uint32_t>(draw.seed >> 32U)},
-                                .stream = {static_cast<std::uint32_t>(draw.step),
-                                           stream(Purpose::dropout, 0, draw.member)}});
-}
-
 // A counting sort. Each row's columns rise, so a thread finds its own by bisection and looks at no
 // others: no thread waits for another's counts. While it runs, column_begins[c + 1] counts and then
 // points to where the next entry of column c goes; in the end that is where column c + 1 begins.
@@ -143,6 +134,7 @@ template <class T> void transpose(SparseBlock<T> &block, std::size_t rows, const
   const Range mine = crew.share({0, block.column_begins.size() - 1});
   std::size_t *place = block.column_begins.data() + 1;
   const std::uint32_t *columns = block.columns.data();
+  const T *values = block.values_after(block.scaled.size());
   const auto first_of = [&](std::size_t r) {
     const std::uint32_t *begin = columns + block.begins[r], *end = columns + block.ends[r];
     const auto *first = mine.begin ? std::lower_bound(begin, end, mine.begin) : begin;
@@ -165,7 +157,9 @@ template <class T> void transpose(SparseBlock<T> &block, std::size_t rows, const
     for (std::size_t e = first_of(r); e < block.ends[r] && columns[e] < mine.end; ++e) {
       const std::size_t to = place[columns[e]]++;
       block.rows[to] = static_cast<std::uint32_t>(r);
-      block.column_values[to] = block.values[e];
+      block.column_values[to] = values[e];
+      if (block.places.size())
+        block.places[to] = e;
     }
 }
 
@@ -173,7 +167,6 @@ template <class T> void transpose(SparseBlock<T> &block, std::size_t rows, const
   template struct SparseBlock<T>;                                                                  \
   template std::size_t gather_entries(const ExamplesView &, Range, T, SparseBlock<T> &,            \
                                       const Crew &);                                               \
-  template void drop_entries(SparseBlock<T> &, Range, double, const Draw &);                       \
   template void transpose(SparseBlock<T> &, std::size_t, const Crew &);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)

@@ -248,6 +248,49 @@ template <class T> struct SparseRowSquares {
   double *sums;
 };
 
+// y = x * factor + shift, for panels; factor and shift are of a row, padded to whole panels.
+template <class T> struct Affine {
+  const T *x; // panels
+  std::size_t x_stride;
+  const T *factor;
+  const T *shift; // nullptr: none
+  T *y;           // panels
+  std::size_t y_stride;
+};
+
+// y = (x - mean) inverse with inverse = 1 / sqrt(variance + epsilon), each row by its own mean and
+// (biased) variance (Ba, Kiros & Hinton 2016, "Layer normalization", equation 4).
+template <class T> struct Normalize {
+  const T *x; // panels
+  std::size_t x_stride, columns;
+  Range rows;
+  T epsilon;
+  T *y; // panels; x itself is possible
+  std::size_t y_stride;
+  T *inverses; // per row
+};
+
+// In place, dL/dy becomes dL/dx = inverse (g - mean(g) - y mean(g y)).
+template <class T> struct NormalizeBack {
+  const T *y; // panels
+  std::size_t y_stride, columns;
+  Range rows;
+  const T *inverses;
+  T *delta; // panels
+  std::size_t delta_stride;
+};
+
+// dL/dx of entries alone: to[e] = delta (rows, outputs) . weight^T at entry e of some rows.
+template <class T> struct SparseBack {
+  Entries<T> x; // where they lie; the values do not count
+  const T *d;   // panels
+  std::size_t d_stride;
+  const T *w; // (inputs, outputs), row-major
+  std::size_t outputs;
+  Range rows;
+  T *to;
+};
+
 // values[i] += scale * standard normal number first + i of a stream.
 template <class T> struct Noise {
   T *values;
@@ -283,7 +326,11 @@ template <class T> struct Kernels {
   void (*pack)(const Pack<T> &);
   // In place over n values (a multiple of a register); slopes: the derivatives, or nullptr.
   void (*activate)(Activation, T alpha, T *values, T *slopes, std::size_t n);
-  void (*multiply)(T *delta, const T *slopes, std::size_t n);
+  void (*multiply)(T *delta, const T *slopes, std::size_t n); // n as activate's
+  void (*add)(T *sums, const T *values, std::size_t n);       // the same
+  void (*affine)(const Affine<T> &, Range rows, Range panels);
+  void (*normalize)(const Normalize<T> &);
+  void (*normalize_back)(const NormalizeBack<T> &);
   void (*mask_positive)(T *delta, const T *hidden, std::size_t n);
   void (*dropout)(const DropoutPanel<T> &);
   void (*loss)(const LossRows<T> &);
@@ -292,6 +339,7 @@ template <class T> struct Kernels {
   std::size_t (*rows)(const Rows<T> &); // the same
   void (*sparse_product)(const SparseProduct<T> &, Range rows, Range panels);
   void (*sparse_outer)(const SparseOuter<T> &);
+  void (*sparse_back)(const SparseBack<T> &);
   void (*sparse_dropout)(const SparseDropout<T> &);
   void (*update)(const UpdateRule<T> &, T *parameters, const T *gradient, T *first, T *second,
                  std::size_t n);

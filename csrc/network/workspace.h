@@ -1,4 +1,4 @@
-// What a batch needs while it is worked on: a block of rows carried through all layers.
+// What a batch needs while it is worked on: a block of rows carried through all stages.
 #pragma once
 
 #include <cstddef>
@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "buffer.h"
+#include "data/gather.h"
 #include "data/sparse.h"
 #include "network/network.h"
 #include "view.h"
@@ -17,56 +18,59 @@ namespace culpa {
 // take no room worth counting.
 std::size_t rows_per_block(const Network &network, std::size_t item_size, bool sparse = false);
 
-// A piece of the weights whose gradient one thread sums: at most a panel of inputs by some panels
-// of outputs. No inputs: the layer's bias.
-struct Unit {
-  std::size_t layer;
-  Range inputs, outputs;
-};
-
-// Where one thread puts a row on its way in. Made before the threads set to work: memory that runs
-// out among them could not be reported.
-struct RowBuffer {
-  explicit RowBuffer(std::size_t columns) : raw(columns * sizeof(std::uint64_t)) {}
-  Buffer<std::byte> raw; // a row of the source whose columns are strided, side by side
+// What a workspace is for.
+struct Room {
+  std::size_t rows = 1, threads = 1;
+  bool flat_gradient = false; // sums of several blocks, or of the whole network before any update
+  bool all_slopes = false; // of stages whose h itself tells, too: others put something else there
+  bool sparse = false;     // the inputs are entries
+  bool inputs = false;     // error signals of the inputs, too
+  bool guesses = false;    // no error signals: few matrices take turns
+  bool judges = true;      // guesses are compared with targets
 };
 
 template <class T> struct Workspace {
-  // flat_gradient: sums of several blocks, or of the whole network before any update, are wanted.
-  // all_slopes: also of layers whose h itself tells, for those who put something else there.
-  // sparse: the inputs are entries, and there is no hidden[0].
-  Workspace(const Network &network, std::size_t rows, std::size_t threads, bool flat_gradient,
-            bool all_slopes = false, bool sparse = false);
+  Workspace(const Network &network, const Room &room);
 
   std::size_t rows; // capacity
   std::size_t threads;
   bool sparse;
-  SparseBlock<T> entries;        // of sparse inputs
-  std::vector<Matrix<T>> hidden; // hidden[0]: the inputs, hidden[l + 1]: what layer l gives
-  std::vector<Matrix<T>> slopes; // slopes[l]: dh/dz of layer l; no data where h itself tells
-  std::vector<Matrix<T>> delta;  // delta[l]: the error signals dL_i/dz of layer l
-  std::vector<Unit> units;
-  Buffer<double> losses, scores;                 // per row of the block
-  Buffer<double> example_squares, layer_squares; // the same: see square_norms
+  SparseBlock<T> entries; // of sparse inputs
+  // Per value, and per stage. No data: of sparse values, and where a stage needs none.
+  std::vector<Matrix<T>> hidden;
+  std::vector<Matrix<T>> slopes;     // dh/dz; no data where h itself tells
+  std::vector<Matrix<T>> delta;      // the error signals dL_i/dz
+  Matrix<T> input_delta;             // those of the inputs
+  std::vector<Matrix<T>> normalized; // layer_norm: (x - mean) / deviation
+  std::vector<Matrix<T>> products;   // delta times what the first vector multiplies, elementwise
+  std::vector<T *> inverses;         // layer_norm: 1 / deviation of each row
+  Buffer<double> losses, scores;     // per row of the block
+  Buffer<double> example_squares, stage_squares; // the same: see square_norms
   Buffer<std::int32_t> labels;
   Buffer<T> targets;
   std::vector<RowBuffer> row_buffers; // per thread
   Buffer<T> scratch;                  // per thread: see LossRows
-  std::size_t scratch_size;
+  std::size_t scratch_size = 0;
   Buffer<T> gradient; // flat, the sum over the batch; empty where no call needs it
   Buffer<T> pieces;   // per thread: the gradient of one unit
-  std::size_t piece_size;
+  std::size_t piece_size = 0;
   Buffer<double> squares, norms; // per unit: sums of squared weights and gradients
 
 private:
-  Matrix<T> matrix(std::size_t columns); // carves one out of the storage
+  // The storage is measured first, then dealt out.
+  void place_values(const Network &network, const Room &room);
+  void place_guesses(const Network &network);
+  void place_inverses(const Network &network);
+  void make_room_to_judge(const Network &network);
+  void make_room_to_train(const Network &network, bool flat_gradient);
+  Matrix<T> matrix(std::size_t columns);
 
-  std::size_t stride_rows_;
+  std::size_t stride_rows_ = 0;
   std::size_t used_ = 0;
-  Buffer<T> storage_;
+  Buffer<T> storage_, inverse_storage_;
 };
 
-// Whether a layer's slopes are kept in an array: relu and identity can do without.
-bool keeps_slopes(const Layer &layer);
+// Whether a stage's slopes are kept in an array: relu and identity can do without.
+bool keeps_slopes(const Stage &stage);
 
 } // namespace culpa

@@ -1,4 +1,4 @@
-#include "stages/exact.h"
+#include "stages/judge.h"
 
 #include <cmath>
 
@@ -28,11 +28,11 @@ double loss_of(Loss kind, double parameter, double z, double t) {
 } // namespace
 
 template <class T>
-void judge_exactly(const Network &network, const ExamplesView &examples, std::size_t begin,
+void judge_exactly(const Network &network, const ExamplesView &examples, std::size_t first,
                    Matrix<T> outputs, Range rows, double *losses, double *scores) {
   const std::size_t panel = kernels::active<T>().panel, count = network.outputs();
   for (std::size_t r = rows.begin; r < rows.end; ++r) {
-    const double *target = examples.exact + examples.row(begin + r) * count;
+    const double *target = examples.exact + examples.row(first + r) * count;
     double loss = 0, score = 0;
     for (std::size_t k = 0; k < count; ++k) {
       const double z = outputs.data[k / panel * outputs.stride + r * panel + k % panel];

@@ -1,171 +1,145 @@
-// The walk of a block of examples through the network: guess (forward.cpp), blame (backward.cpp),
-// fix (update.cpp). All are called by every thread of a crew, each for its part.
+// The walk of a block of examples through the network: a guess, its loss, and error signals back.
+// The rows' phase; then, after a barrier, gradients of the weights. All is called by every thread of
+// a crew, each for its part.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
-#include <cstdint>
 
+#include "data/gather.h"
 #include "data/weights.h"
-#include "network/network.h"
-#include "network/parameters.h"
-#include "network/workspace.h"
-#include "threads/team.h"
-#include "view.h"
+#include "stages/judge.h"
+#include "stages/stage.h"
 
 namespace culpa {
-
-// How the row phase is shared among threads: each takes some rows through all layers and waits for
-// nobody; or, for few rows and wide layers, each takes some columns of every layer, with a barrier
-// after each.
-enum class Split { rows, columns };
-constexpr Name<Split> split_names[] = {{Split::rows, "rows"}, {Split::columns, "columns"}};
-static_assert(sizeof split_names / sizeof *split_names ==
-              static_cast<std::size_t>(Split::columns) + 1);
-
-struct Plan {
-  std::size_t threads = 1;
-  Split split = Split::rows;
-};
-
-enum class Walk { train, predict };
-
-// The fastest plan for calls of so many rows (of x, where that may be sparse): what arithmetic
-// costs, against barriers and against what moves between the cores' caches.
-Plan make_plan(const Network &network, std::size_t rows, Walk walk, std::size_t most_threads,
-               const Source *x = nullptr);
-
-// How dropout's 32 random bits decide: what is below is dropped.
-std::uint32_t dropout_threshold(double rate);
-
-// For tests: every plan from now on; 0 threads: choose again.
-void force_plan(std::size_t threads, Split split);
-
-// Random numbers of a step: which model, which step of it, and where the block begins in its batch.
-struct Draw {
-  std::uint64_t seed = 0;
-  std::size_t member = 0;
-  std::uint64_t step = 0;
-  std::size_t first_row = 0;
-};
-
-// f(stretch) for stretches of the rows, as long as the crew goes on: a long call is asked between
-// them. 504 rows are whole tiles of 14 and of 6. Gives whether all were worked on.
-template <class F> bool by_stretches(const Crew &crew, Range rows, F f) {
-  if (!crew.poll) {
-    f(rows);
-    return true;
-  }
-  constexpr std::size_t stretch = 504;
-  for (std::size_t begin = rows.begin; begin < rows.end; begin += stretch) {
-    if (!crew.going())
-      return false;
-    f(Range{begin, std::min(begin + stretch, rows.end)});
-  }
-  return true;
-}
 
 // One block: positions [begin, end) of the examples' order.
 struct Block {
   const ExamplesView &examples;
   Range positions;
-  const Draw *dropout; // nullptr: none
+  const Draw *draw; // nullptr: no dropout
 
   std::size_t rows() const { return positions.end - positions.begin; }
 };
 
-using kernels::no_row;
-
-// Gather and convert examples into panels, whose row 0 is position `first`. Gives the first row of
-// the source found to hold a value that is not finite, or no_row.
-template <class T>
-std::size_t gather(const Source &source, const ExamplesView &examples, Range positions,
-                   std::size_t first, T scale, Matrix<T> to, RowBuffer &buffer);
-// The same into rows side by side.
-template <class T>
-std::size_t gather_rows(const Source &source, const ExamplesView &examples, Range positions, T *to);
-
-// Keeps the lowest of the bad rows that threads report, so that the one named is always the same.
-inline void report_row(std::atomic<std::size_t> &lowest, std::size_t row) {
-  std::size_t known = lowest.load(std::memory_order_relaxed);
-  while (row < known && !lowest.compare_exchange_weak(known, row, std::memory_order_relaxed)) {
-  }
+// f(stretch) for stretches of the rows, as long as the crew goes on: a long call is asked between
+// them. 504 rows are whole tiles of 14 and of 6.
+template <class F> void by_stretches(const Crew &crew, Range rows, F f) {
+  if (!crew.poll)
+    return f(rows);
+  constexpr std::size_t stretch = 504;
+  for (std::size_t begin = rows.begin; begin < rows.end && crew.going(); begin += stretch)
+    f(Range{begin, std::min(begin + stretch, rows.end)});
 }
 
-// One layer for some rows and some panels of outputs; slopes: nullptr where they are not needed;
-// entries: sparse rows in place of x.
-template <class T>
-void forward_layer(const Parameters<T> &parameters, const Layer &layer, std::size_t index,
-                   Matrix<T> x, Matrix<T> h, T *slopes, Range rows, Range panels,
-                   const Draw *dropout, const SparseBlock<T> *entries = nullptr);
-
-// Guess: inputs, every layer, the loss and its derivative, for this thread's rows. Gives false
-// where a loss is not finite; `bad_row` receives a row of the source that holds NaN or infinity.
-// Where the crew stops, what it leaves is worth nothing.
-template <class T>
-bool forward(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
-             const Block &block, const Crew &crew, Split split, std::atomic<std::size_t> &bad_row);
-
-// Sums over examples: of w L, w and w * score.
-struct LossSums {
-  double loss = 0, weight = 0, score = 0;
-  std::size_t row = no_row; // a row of the source that holds NaN or infinity
-  bool interrupted = false;
+// The part of a stage that a thread works on: its rows, or its panels of so many columns.
+struct Region {
+  Range rows, panels;
 };
 
-// Adds a block's losses and scores up, in the order of its examples.
-template <class T>
-void add_up(const ExamplesView &examples, const Workspace<T> &space, Range positions,
-            LossSums &sums);
+// The inputs of this thread's rows, with dropout. Gives a row of the source that holds NaN or
+// infinity, or no_row.
+template <class T> std::size_t gather_inputs(const Pass<T> &pass, const Block &block);
 
-// Blame: error signals of every layer from that of the last, for this thread's rows. With
-// `input_delta` and `first_weights` (the first layer's backward panels) also those of the inputs.
+// Stage s forward, its activation and dropout included.
 template <class T>
-void backward(const Network &network, const Parameters<T> &parameters, Workspace<T> &space,
-              const Block &block, const Crew &crew, Split split,
-              const Matrix<T> *input_delta = nullptr, const T *first_weights = nullptr);
+void forward_stage(const Pass<T> &pass, std::size_t s, const Region &region, const Draw *draw);
 
-// Each row's error signals times its weight, where the examples have weights.
+// In place, z becomes h, with its slopes where the workspace keeps them.
 template <class T>
-void weigh_examples(Workspace<T> &space, const Block &block, const BatchWeights &sample_weights,
-                    const Crew &crew);
-// One row's, times a factor.
-template <class T> void scale_row(const Workspace<T> &space, std::size_t row, T factor);
+void activate(const Pass<T> &pass, std::size_t s, Matrix<T> h, const Region &region);
+
+// Guess: every stage, and the loss with its derivative, for this thread's rows. Gives false where a
+// loss is not finite; `bad_row` receives a row of the source that holds NaN or infinity. Where the
+// crew stops, what it leaves is worth nothing.
+template <class T>
+bool forward(const Pass<T> &pass, const Block &block, std::atomic<std::size_t> &bad_row);
+
+// Error signals of every stage from the last down to stage `lowest`, for this thread's part of so
+// many rows; those of the inputs too where the workspace has room for them.
+template <class T> void backward(const Pass<T> &pass, std::size_t rows, std::size_t lowest);
+
+// delta[s], so far dL_i/dh, becomes dL_i/dz.
+template <class T> void finish_delta(const Pass<T> &pass, std::size_t s, const Region &region);
+
+// One row's error signals times a factor.
+template <class T> void scale_row(Workspace<T> &space, std::size_t row, T factor);
+// Each row's times its weight, where the examples have weights.
+template <class T>
+void weigh_examples(const Pass<T> &pass, const Block &block, const BatchWeights &sample_weights);
 
 // The squared norms of these rows' own gradients, into example_squares.
 template <class T> void square_norms(const Network &network, Workspace<T> &space, Range rows);
 
-// Each row's error signals times min(1, limit / the norm of its gradient): private training.
-template <class T>
-void clip_examples(const Network &network, Workspace<T> &space, const Block &block,
-                   const Crew &crew, double limit);
-
-// Where a unit lies in an array: rows of `width` values, `stride` apart. A bias is one row.
-struct Place {
-  std::size_t offset, rows, width, stride;
+// What the threads of a walk share. Written by thread 0 before a barrier, or by atomics, and read
+// after. (A stop that is asked for reaches threads at different moments; they leave together.)
+struct Walked {
+  std::atomic<bool> finite{true};
+  std::atomic<std::size_t> bad_row{no_row};
+  bool stopped = false;
 };
-// In the flat vector, and in a piece of its own.
-Place place_in_flat(const Network &network, const Unit &unit);
-Place place_in_piece(const Network &network, const Unit &unit);
 
-// The gradient of one unit over the block's rows, or added to what lies there.
-template <class T>
-void sum_gradient(const Workspace<T> &space, std::size_t rows, const Unit &unit, T *gradient,
-                  const Place &place, bool accumulate);
-
-// Fix: the optimizer over one unit, then its copies in panels.
-template <class T>
-void update_unit(const Network &network, Parameters<T> &parameters, const T *gradient,
-                 const Place &place, Moments<T> &moments, const kernels::UpdateRule<T> &rule,
-                 const Unit &unit);
-
-// Adds scale * standard normal numbers to a unit's gradient: numbers of the seed, the step and the
-// places in the flat vector, so the same ones whichever thread asks.
-template <class T>
-void add_noise(const Network &network, const Unit &unit, T *gradient, const Place &place,
-               double scale, std::uint64_t seed, std::uint64_t step);
-
-template <class T> double sum_of_squares(const T *values, const Place &place);
+// All positions of a walk, block by block: the rows' phase, a barrier, and the gradients of this
+// thread's units. Visit has
+//   rows(block)           error signals are there: this thread's rows, before the barrier
+//   goes_on()             after it, the same on all threads
+//   block_done(block)     on thread 0: losses are there, beside the next phase
+//   wants_gradient        whether the second phase has something to do
+//   units                 this thread's part of the network's
+//   place(unit, to)       where a unit's gradient goes
+//   may_stop(last)        whether no weight is changed in the units' phase
+//   unit_done(u, gradient, place)   after the last block
+// Gives false where it was left early. Ends without a barrier.
+template <class T, class Visit>
+bool walk(const Pass<T> &pass, const ExamplesView &examples, Range positions, Draw *draw,
+          Walked &walked, Visit &visit) {
+  Workspace<T> &space = pass.space;
+  const Crew &crew = pass.crew;
+  for (std::size_t begin = positions.begin; begin < positions.end; begin += space.rows) {
+    const Block block{examples, {begin, std::min(begin + space.rows, positions.end)}, draw};
+    const bool last = block.positions.end == positions.end;
+    if (draw)
+      draw->first_row = begin - positions.begin;
+    if (!forward(pass, block, walked.bad_row))
+      walked.finite.store(false, std::memory_order_relaxed);
+    crew.enter(Phase::backward);
+    backward(pass, block.rows(), pass.network.lowest);
+    if (pass.split == Split::columns)
+      crew.wait(); // what follows reads whole rows
+    visit.rows(block);
+    crew.enter(Phase::rest);
+    if (crew.index == 0)
+      walked.stopped = !crew.going();
+    crew.wait();
+    if (!visit.goes_on())
+      return false;
+    if (crew.index == 0)
+      visit.block_done(block);
+    const Range units = visit.wants_gradient ? visit.units : Range{0, 0};
+    if (space.sparse && visit.wants_gradient) {
+      crew.enter(Phase::gradient);
+      transpose(space.entries, block.rows(), crew);
+      crew.wait();
+    }
+    const bool may_stop = visit.may_stop(last);
+    for (std::size_t u = units.begin; u < units.end && (!may_stop || crew.going()); ++u) {
+      const Unit &unit = pass.network.units[u];
+      T *gradient = nullptr;
+      const Place place = visit.place(unit, gradient);
+      crew.enter(Phase::gradient);
+      stage_kind<T>(pass.stage(unit.stage).kind)
+          .gradient(pass.network, space, unit, block.rows(), gradient, place,
+                    begin > positions.begin);
+      crew.enter(Phase::optimizer);
+      if (last)
+        visit.unit_done(u, gradient, place);
+    }
+    crew.enter(Phase::rest);
+    if (!last)
+      crew.wait(); // the next block overwrites what the units read
+  }
+  return true;
+}
 
 } // namespace culpa

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <memory>
 
+#include "training/update.h"
+
 namespace culpa {
 
 namespace {
@@ -48,8 +50,11 @@ void make_room(Model<T> &model, const TrainJob &job, std::size_t batch, std::siz
       rows = std::max(rows, space->rows);
       needs_flat_gradient = needs_flat_gradient || space->gradient.size();
     }
-    model.space = std::make_unique<Workspace<T>>(model.network, rows, threads, needs_flat_gradient,
-                                                 false, sparse);
+    model.space =
+        std::make_unique<Workspace<T>>(model.network, Room{.rows = rows,
+                                                           .threads = threads,
+                                                           .flat_gradient = needs_flat_gradient,
+                                                           .sparse = sparse});
   }
   if (!sparse)
     return;
@@ -117,75 +122,57 @@ template <class T> Step<T> Steps<T>::at(std::size_t index) const {
   return step;
 }
 
+// What training does in the phases of a walk.
+template <class T> struct Steps<T>::Visit {
+  Steps &steps;
+  Step<T> &step;
+  const Pass<T> &pass;
+  const Range units;
+  const bool flat;
+  static constexpr bool wants_gradient = true;
+
+  void rows(const Block &block) const {
+    weigh_examples(pass, block, step.sample_weights);
+    if (steps.job_.privacy.clip > 0)
+      clip_examples(pass, block.rows(), steps.job_.privacy.clip);
+  }
+  bool goes_on() const { return steps.shared.good(); }
+  void block_done(const Block &block) const {
+    const TrainJob &job = steps.job_;
+    add_up(job.examples, pass.space, block.positions, step.sums);
+    if (job.example_losses)
+      std::copy_n(pass.space.losses.data(), block.rows(),
+                  job.example_losses + block.positions.begin);
+    if (job.example_scores)
+      std::copy_n(pass.space.scores.data(), block.rows(),
+                  job.example_scores + block.positions.begin);
+  }
+  // While weights change no handler may look at them.
+  bool may_stop(bool last) const { return !last || steps.holds_weights_back_; }
+  Place place(const Unit &unit, T *&gradient) const {
+    gradient = flat ? pass.space.gradient.data()
+                    : pass.space.pieces.data() + pass.crew.index * pass.space.piece_size;
+    return flat ? pass.network.place_in_flat(unit) : pass.network.place_in_piece(unit);
+  }
+  void unit_done(std::size_t u, T *gradient, const Place &place) const {
+    steps.finish_unit(step, u, gradient, place);
+  }
+};
+
 template <class T>
 bool Steps<T>::walk_batch(Step<T> &step, const Crew &crew, Split split, Range units) {
-  const Network &network = model_.network;
-  Workspace<T> &space = *model_.space;
-  const ExamplesView &examples = job_.examples;
-  const Range positions = step.batch;
-  // In a piece of its own the gradient never leaves the caches, unless it must wait.
-  const bool needs_flat_gradient =
-      holds_weights_back_ || positions.end - positions.begin > space.rows;
-  T *piece = space.pieces.data() + crew.index * space.piece_size;
-  if (positions.begin == positions.end) { // of private training: its noise alone
-    crew.wait();
-    for (std::size_t u = units.begin; u < units.end; ++u) {
-      T *gradient = needs_flat_gradient ? space.gradient.data() : piece;
-      const Place place = needs_flat_gradient ? place_in_flat(network, space.units[u])
-                                              : place_in_piece(network, space.units[u]);
-      for (std::size_t i = 0; i < place.rows; ++i)
-        std::fill_n(gradient + place.offset + i * place.stride, place.width, T(0));
-      finish_unit(step, u, gradient, place);
-    }
-    return true;
-  }
-  for (std::size_t begin = positions.begin; begin < positions.end; begin += space.rows) {
-    const std::size_t end = std::min(begin + space.rows, positions.end);
-    const bool last = end == positions.end;
-    step.draw.first_row = begin - positions.begin;
-    const Block block{examples, {begin, end}, &step.draw};
-    if (!forward(network, model_.parameters, space, block, crew, split, shared.bad_row))
-      shared.finite.store(false, std::memory_order_relaxed);
-    crew.enter(Phase::backward);
-    backward(network, model_.parameters, space, block, crew, split);
-    if (split == Split::columns)
-      crew.wait(); // weigh_examples() reads whole rows
-    weigh_examples(space, block, step.sample_weights, crew);
-    if (job_.privacy.clip > 0)
-      clip_examples(network, space, block, crew, job_.privacy.clip);
-    crew.enter(Phase::rest);
-    if (crew.index == 0)
-      shared.stop_rows = !crew.going();
-    crew.wait();
-    if (!shared.good())
-      return false;
-    if (crew.index == 0) {
-      add_up(examples, space, {begin, end}, step.sums);
-      if (job_.example_losses)
-        std::copy_n(space.losses.data(), end - begin, job_.example_losses + begin);
-      if (job_.example_scores)
-        std::copy_n(space.scores.data(), end - begin, job_.example_scores + begin);
-    }
-    if (space.sparse) {
-      crew.enter(Phase::gradient);
-      transpose(space.entries, end - begin, crew);
-      crew.wait();
-    }
-    const bool may_stop = !last || holds_weights_back_; // no weight is changed
-    for (std::size_t u = units.begin; u < units.end && (!may_stop || crew.going()); ++u) {
-      const Unit &unit = space.units[u];
-      T *gradient = needs_flat_gradient ? space.gradient.data() : piece;
-      const Place place =
-          needs_flat_gradient ? place_in_flat(network, unit) : place_in_piece(network, unit);
-      crew.enter(Phase::gradient);
-      sum_gradient(space, end - begin, unit, gradient, place, begin > positions.begin);
-      crew.enter(Phase::optimizer);
-      if (last)
-        finish_unit(step, u, gradient, place);
-    }
-    crew.enter(Phase::rest);
-    if (!last)
-      crew.wait(); // the next block overwrites what the units read
+  const Pass<T> pass{model_.network, model_.parameters, *model_.space, crew, split};
+  const Visit visit{*this, step, pass, units, needs_flat_gradient(step)};
+  if (step.batch.begin != step.batch.end)
+    return walk(pass, job_.examples, step.batch, &step.draw, shared, visit);
+  // Of private training: its noise alone.
+  crew.wait();
+  for (std::size_t u = units.begin; u < units.end; ++u) {
+    T *gradient = nullptr;
+    const Place place = visit.place(model_.network.units[u], gradient);
+    for (std::size_t i = 0; i < place.rows; ++i)
+      std::fill_n(gradient + place.offset + i * place.stride, place.width, T(0));
+    finish_unit(step, u, gradient, place);
   }
   return true;
 }
@@ -195,19 +182,18 @@ template <class T>
 void Steps<T>::finish_unit(const Step<T> &step, std::size_t u, T *gradient, const Place &place) {
   const Network &network = model_.network;
   Workspace<T> &space = *model_.space;
-  const Unit &unit = space.units[u];
+  const Unit &unit = network.units[u];
   if (job_.privacy.noise > 0)
-    add_noise(network, unit, gradient, place, job_.privacy.noise, job_.privacy.noise_seed,
-              step.draw.step);
+    add_noise(network, unit, gradient, place, job_.privacy, step.draw.step);
   if (job_.squares)
-    space.squares[u] =
-        unit.inputs.begin == unit.inputs.end
-            ? 0
-            : sum_of_squares(model_.parameters.values.data(), place_in_flat(network, unit));
+    space.squares[u] = network.arrays[unit.array].decays
+                           ? sum_of_squares(model_.parameters.values.data(),
+                                            network.place_in_flat(unit))
+                           : 0;
   if (job_.norms || job_.clip_norm > 0)
     space.norms[u] = sum_of_squares(gradient, place);
   if (!holds_weights_back_)
-    update_unit(network, model_.parameters, gradient, place, model_.moments, step.rule, unit);
+    update_unit(model_, step.rule, unit, gradient, place);
 }
 
 template <class T> bool Steps<T>::settle_step(Step<T> &step, const Crew &crew, Range units) {
@@ -225,15 +211,16 @@ template <class T> bool Steps<T>::settle_step(Step<T> &step, const Crew &crew, R
     if (crew.index == 0 && job_.norms)
       job_.norms[step.index] = norm;
     if (job_.clip_norm > 0)
-      step.rule.gradient_scale = static_cast<T>(clip_factor(norm, job_.clip_norm) * share);
+      step.rule.rule.gradient_scale = static_cast<T>(clip_factor(norm, job_.clip_norm) * share);
   }
   if (!holds_weights_back_)
     return true;
   crew.enter(Phase::optimizer);
-  for (std::size_t u = units.begin; u < units.end; ++u)
-    update_unit(model_.network, model_.parameters, model_.space->gradient.data(),
-                place_in_flat(model_.network, model_.space->units[u]), model_.moments, step.rule,
-                model_.space->units[u]);
+  for (std::size_t u = units.begin; u < units.end; ++u) {
+    const Unit &unit = model_.network.units[u];
+    update_unit(model_, step.rule, unit, model_.space->gradient.data(),
+                model_.network.place_in_flat(unit));
+  }
   crew.enter(Phase::rest);
   return true;
 }
@@ -260,7 +247,7 @@ template <class T> void Steps<T>::write_sums(const Step<T> &step) const {
 
 template <class T> TrainResult Steps<T>::result() const {
   TrainResult result{done_};
-  if (shared.stop_rows || shared.stop_update)
+  if (shared.stopped || shared.stop_update)
     result.stop = Stop::interrupted;
   else if (shared.bad_row.load() != no_row) {
     result.stop = Stop::not_finite;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "stages/walk.h"
 #include "training/trainer.h"
 
 namespace culpa {
@@ -17,17 +18,14 @@ Range own_units(const std::vector<Unit> &units, const Crew &crew);
 // The rows of the longest batch of a job.
 std::size_t longest_batch(const TrainJob &job);
 
-// What the threads of one job share. Written by thread 0 before a barrier, or by atomics, and read
-// after. (A stop that is asked for reaches threads at different moments; they leave together.)
-struct Shared {
-  std::atomic<bool> finite{true};
-  std::atomic<std::size_t> bad_row{no_row};
-  bool stop_rows = false, stop_update = false; // drop the step
+// What the threads of one job share, beside what those of a walk do.
+struct Shared : Walked {
+  bool stop_update = false; // drop the step
   bool out_of_time = false;
 
   bool good() const {
     return finite.load(std::memory_order_relaxed) &&
-           bad_row.load(std::memory_order_relaxed) == no_row && !stop_rows;
+           bad_row.load(std::memory_order_relaxed) == no_row && !stopped;
   }
 };
 
@@ -37,7 +35,7 @@ template <class T> struct Step {
   Range batch;
   BatchWeights sample_weights;
   Draw draw;
-  kernels::UpdateRule<T> rule;
+  StepRule<T> rule;
   LossSums sums;
 
   bool learns() const { return sample_weights.weight_sum > 0; }
@@ -52,7 +50,7 @@ public:
   // Operations of the longest batch.
   double flops() const { return model_.network.flops() * static_cast<double>(rows_); }
 
-  Range own_units(const Crew &crew) const { return culpa::own_units(model_.space->units, crew); }
+  Range own_units(const Crew &crew) const { return culpa::own_units(model_.network.units, crew); }
 
   Step<T> at(std::size_t index) const;
   // The row phase and the weight phase of the batch, block by block; the optimizer too, unless the
@@ -72,6 +70,12 @@ public:
   Shared shared;
 
 private:
+  struct Visit;
+
+  // In a piece of its own the gradient never leaves the caches, unless it must wait.
+  bool needs_flat_gradient(const Step<T> &step) const {
+    return holds_weights_back_ || step.batch.end - step.batch.begin > model_.space->rows;
+  }
   void finish_unit(const Step<T> &step, std::size_t unit, T *gradient, const Place &place);
 
   Model<T> &model_;

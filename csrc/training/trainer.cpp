@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "training/step.h"
+#include "training/update.h"
 
 namespace culpa {
 
@@ -72,18 +73,15 @@ void apply(Model<T> &model, const T *gradient, double learning_rate, double weig
   const Network &network = model.network;
   if (!model.has_moments)
     set_optimizer(model, model.optimizer);
-  if (!model.space)
-    model.space = std::make_unique<Workspace<T>>(network, 1, 1, false);
   ++model.moments.steps;
   const auto rule =
       make_rule<T>(model.optimizer, learning_rate, model.moments.steps, 1, weight_sum);
   const std::size_t useful = std::min(threads, network.parameters / 65536 + 1);
   run(useful, [&](const Crew &crew) {
-    const Range units = own_units(model.space->units, crew);
+    const Range units = own_units(network.units, crew);
     for (std::size_t u = units.begin; u < units.end; ++u)
-      update_unit(network, model.parameters, gradient,
-                  place_in_flat(network, model.space->units[u]), model.moments, rule,
-                  model.space->units[u]);
+      update_unit(model, rule, network.units[u], gradient,
+                  network.place_in_flat(network.units[u]));
   });
 }
 

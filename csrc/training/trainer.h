@@ -3,47 +3,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
-#include "network/network.h"
-#include "network/parameters.h"
-#include "network/workspace.h"
-#include "stages/walk.h"
-#include "threads/guard.h"
+#include "data/gather.h"
+#include "network/model.h"
 #include "threads/interrupt.h"
-#include "threads/team.h"
+#include "training/private.h"
 #include "view.h"
 
 namespace culpa {
-
-// A network with its weights, and what training it remembers. Readers share `guard`, a chunk of
-// training or a change of weights holds it alone.
-template <class T> struct Model {
-  Model(Network shape, std::uint64_t seed_, std::size_t member_)
-      : network(std::move(shape)), seed(seed_), member(member_), parameters(network) {}
-
-  const Network network;
-  const std::uint64_t seed;
-  const std::size_t member; // among models that share a seed
-  Parameters<T> parameters;
-  Optimizer optimizer;
-  Moments<T> moments;
-  bool has_moments = false;
-  std::uint64_t steps = 0; // batches seen: the counter of dropout. Counted, as those of the
-                           // moments, with each step, for what reads a model between steps.
-  std::unique_ptr<Workspace<T>> space;
-  mutable Guard guard;
-};
-
-// DP-SGD (privacy.cpp). Each example's gradient is clipped to a norm, and the sum over the batch,
-// plus noise, is divided by `divisor` in place of the batch's size, which is a secret.
-struct PrivateStep {
-  double clip = 0;    // largest norm; 0: ordinary training
-  double noise = 0;   // standard deviation in the sum, each parameter
-  double divisor = 0; // expected examples in a batch
-  std::uint64_t noise_seed = 0;
-};
 
 struct TrainJob {
   ExamplesView examples;

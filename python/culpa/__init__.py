@@ -29,7 +29,10 @@ from culpa.machine.threads import default_threads as _default_threads
 from culpa.machine.threads import get_num_threads, set_num_threads
 from culpa.many import fit_many
 from culpa.pages import page
-from culpa.parts.layers import Activation, Dense, Dropout
+from culpa.parts.activations import Activation
+from culpa.parts.layers import Dense, Dropout, Scale
+from culpa.parts.norm import LayerNorm
+from culpa.parts.residual import Residual
 from culpa.parts.losses import (
     MAE,
     MSE,
@@ -87,12 +90,15 @@ __all__ = [
     "Influence",
     "LabelError",
     "LabelErrors",
+    "LayerNorm",
     "OneCycle",
     "Poisson",
     "Privacy",
     "Quantile",
     "RMSprop",
+    "Residual",
     "RoundingWarning",
+    "Scale",
     "Schedule",
     "Sequential",
     "StepDecay",

@@ -166,14 +166,16 @@ _TABLE: dict[str, dict[str, str]] = {
     },
     "want": {
         "errors": "losses",
-        "deltas delta errorsignals signals hidden activations neurons": "nodes",
+        "deltas delta errorsignals signals neurons": "nodes",
+        "activations activation hiddens hiddenlayers featuremaps embeddings": "hidden",
+        "derivatives derivative activationgradients": "slopes",
         "saliency dx inputgradients inputgradient features": "inputs",
         "bias biases gradient gradients grads grad weightgradients parameters params": (
             "use 'weights', which brings the biases too"
         ),
         "gradientnorm gradnorms norms norm pergradientnorms perexamplegradients "
         "persamplegradients examplenorms": "gradient_norms",
-        "all everything": "leave want out, which gives all",
+        "all everything": "leave want out, which gives all but 'hidden' and 'slopes'",
     },
     "monitor": {
         "acc": "accuracy",

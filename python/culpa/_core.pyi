@@ -93,7 +93,7 @@ class Model32:
         """
         A layer's biases (outputs), a read-only view.
         """
-    def blame(self, examples: ExampleArrays, *, nodes: bool = False, inputs: bool = False, gradient_norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
+    def blame(self, examples: ExampleArrays, *, nodes: bool = False, hidden: bool = False, slopes: bool = False, inputs: bool = False, gradient_norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
         """
         The walk of a step without the update, and what is asked of it.
         """
@@ -180,7 +180,7 @@ class Model64:
         """
         A layer's biases (outputs), a read-only view.
         """
-    def blame(self, examples: ExampleArrays, *, nodes: bool = False, inputs: bool = False, gradient_norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
+    def blame(self, examples: ExampleArrays, *, nodes: bool = False, hidden: bool = False, slopes: bool = False, inputs: bool = False, gradient_norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
         """
         The walk of a step without the update, and what is asked of it.
         """

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from culpa import _checks
 from culpa.answers import attribution, blame, influence, predictions
 from culpa.formats import safetensors
-from culpa.network.layers import DenseLayer, layers_of
+from culpa.network.layers import ModelLayer, layers_of
 from culpa.network.network import Network
 from culpa.parts.architecture import Architecture
-from culpa.parts.layers import Dense, Dropout
+from culpa.parts.layer import Layer
 from culpa.parts.losses import Loss
 from culpa.parts.optimizers import Optimizer
 from culpa.parts.privacy import Privacy
@@ -36,9 +36,11 @@ class Sequential:
 
     Parameters
     ----------
-    layers : sequence of Dense and Dropout
-        From the inputs to the outputs; the last must be Dense. Its outputs are logits for
-        cross_entropy and binary_cross_entropy, the log of the mean for poisson.
+    layers : sequence of layers
+        From the inputs to the outputs, at least one of them Dense: :class:`Dense`,
+        :class:`Activation`, :class:`Dropout`, :class:`Scale`, :class:`LayerNorm`,
+        :class:`Residual`. The last one's outputs are logits for cross_entropy and
+        binary_cross_entropy, the log of the mean for poisson.
     loss : str or Loss
         ``"cross_entropy"``, ``"binary_cross_entropy"``, ``"mse"``, ``"mae"``, ``"huber"``,
         ``"poisson"``, ``"quantile"``, or an object such as ``culpa.Huber(0.5)``.
@@ -80,7 +82,7 @@ class Sequential:
 
     def __init__(
         self,
-        layers: Sequence[Dense | Dropout],
+        layers: Sequence[Layer],
         loss: str | Loss,
         *,
         seed: int | None = 0,
@@ -111,7 +113,7 @@ class Sequential:
     def _wear(self, network: Network) -> None:
         self._network = network
         self.history: History | None = None
-        self.layers: list[DenseLayer | Dropout] = layers_of(network)
+        self.layers: list[ModelLayer] = layers_of(network)
 
     # What it is
 
@@ -419,7 +421,8 @@ class Sequential:
             As for :meth:`fit`. The weights matter to ``weights`` and ``biases`` alone.
         want : collection of str
             Any of ``"losses"``, ``"nodes"``, ``"inputs"``, ``"weights"`` (with the biases) and
-            ``"gradient_norms"``; only what is named is computed.
+            ``"gradient_norms"``, which are the default, ``"hidden"`` and ``"slopes"``; only what
+            is named is kept.
 
         Returns
         -------
@@ -433,6 +436,8 @@ class Sequential:
         >>> model = culpa.Sequential([culpa.Dense(10)], loss="cross_entropy", input_size=64)
         >>> model.blame(X[:5], y[:5], want=("losses", "inputs")).inputs.shape
         (5, 64)
+        >>> model.blame(X[:5], y[:5], want="hidden").hidden[0].shape
+        (5, 10)
         """
         return blame.compute_blame(self._network, X, y, sample_weight, want)
 

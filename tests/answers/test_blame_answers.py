@@ -12,7 +12,7 @@ import pytest
 import culpa
 import helpers
 import reference
-from culpa.answers.blame import ExampleBlame, InputBlame, NodeBlame
+from culpa.answers.blame import QUANTITIES, ExampleBlame, InputBlame, NodeBlame
 
 N, WIDTHS = 23, (5, 7, 4, 3)
 PROBLEM = helpers.make_problem(
@@ -23,7 +23,7 @@ PROBLEM = helpers.make_problem(
     alphas=[None, 0.2, None],
 )
 X, Y, WALK = PROBLEM.X, PROBLEM.y, PROBLEM.walk
-BLAME = PROBLEM.model.blame(X, Y)
+BLAME = PROBLEM.model.blame(X, Y, want=QUANTITIES)
 LAYERS = ["dense_0", "dense_1", "dense_2"]
 OWNERS = [(name, j) for name, units in zip(LAYERS, WIDTHS[1:], strict=True) for j in range(units)]
 NAMES = ["age", "height", "weight", "pulse", "income"]
@@ -96,6 +96,44 @@ def test_copies_and_pickles_answer_alike() -> None:
         assert other.top_nodes(5) == BLAME.top_nodes(5)
         assert other.layers == BLAME.layers
     assert {"nodes", "losses", "top_nodes"} <= set(dir(asked_for("nodes", "losses")))
+
+
+# What the nodes sent on
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("dtype", helpers.DTYPES)
+@pytest.mark.parametrize("split", ["rows", "columns"])
+def test_hidden_and_slopes_are_the_oracles(split: str, dtype: str, threads: int) -> None:
+    problem = helpers.make_problem(
+        (5, 33, 1, 17, 3), ["relu", "gelu", "identity", "softplus"], helpers.LOSSES[0], 600, dtype
+    )
+    with helpers.plan(threads, split):
+        blame = problem.model.blame(problem.X, problem.y, want=("hidden", "slopes"))
+    assert dir(blame).count("nodes") == 0
+    for name in ("hidden", "slopes"):
+        pairs = zip(getattr(blame, name), getattr(problem.walk, name), strict=True)
+        for layer, (got, want) in enumerate(pairs):
+            helpers.assert_close(f"{name}[{layer}]", got, want, helpers.TOLERANCE[dtype])
+    assert set(np.unique(blame.slopes[0]).tolist()) == {0.0, 1.0}
+    assert (blame.slopes[2] == 1.0).all()
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "tanh"])
+def test_hidden_and_slopes_are_without_dropout(activation: str) -> None:
+    layers = [culpa.Dense(9, activation), culpa.Dropout(0.5), culpa.Dense(3)]
+    dropping = culpa.Sequential(layers, "cross_entropy", input_size=5)
+    plain = culpa.Sequential(layers[::2], "cross_entropy", input_size=5)
+    plain.load_state_dict(dropping.state_dict())
+    got, want = (m.blame(X, Y, want=("hidden", "slopes")) for m in (dropping, plain))
+    for name in ("hidden", "slopes"):
+        for one, other in zip(getattr(got, name), getattr(want, name), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_the_last_hidden_values_are_what_predict_logits_gives() -> None:
+    last = asked_for("hidden").hidden[-1]
+    assert last.tobytes() == PROBLEM.model.predict_logits(X).tobytes()
 
 
 # Who comes first
@@ -241,6 +279,9 @@ def test_sums_and_means_over_groups(kind: str) -> None:
             assert_close(got.inputs[g], function(np.abs(WALK.inputs[rows]), axis=0))
             for nodes, want in zip(got.nodes, WALK.nodes, strict=True):
                 assert_close(nodes[g], function(np.abs(want[rows]), axis=0))
+            for name in ("hidden", "slopes"):  # with their signs
+                for values, want in zip(getattr(got, name), getattr(WALK, name), strict=True):
+                    assert_close(values[g], function(want[rows], axis=0))
     assert groups.means.nodes[1].shape == (len(labels), 4)
     assert {a.dtype for a in (groups.sums.losses, *groups.sums.nodes, groups.means.inputs)} == {
         np.dtype(np.float64)
@@ -290,7 +331,9 @@ ABSENT = {
     "top_inputs": (lambda b: b.top_inputs(), ("nodes",), "inputs was not asked for"),
     "top_examples": (lambda b: b.top_examples(), ("nodes",), "neither losses nor gradient_norms"),
     "to_frame": (lambda b: b.to_frame(), ("nodes",), "neither losses nor gradient_norms"),
-    "nodes' frame": (lambda b: b.to_frame(what="nodes"), (), "nodes was not asked for"),
+    "nodes' frame": (lambda b: b.to_frame(what="nodes"), (), "none of nodes, hidden and slopes"),
+    "hidden": (lambda b: b.hidden, ("slopes",), "pass want=('hidden', ...)"),
+    "slopes": (lambda b: b.slopes, QUANTITIES[:5], "pass want=('slopes', ...)"),
     "inputs' frame": (lambda b: b.to_frame(what="inputs"), (), "inputs was not asked for"),
     "losses": (lambda b: b.losses, ("nodes",), "losses was not asked for"),
     "biases": (lambda b: b.biases, ("nodes",), "pass want=('weights', ...)"),
@@ -390,12 +433,17 @@ def test_frame_of_examples(kind: str) -> None:
 def test_frame_of_nodes(kind: str) -> None:
     library(kind)
     got = columns(BLAME.to_frame(kind, "nodes"))
-    assert list(got) == ["layer", "node", "mean", "mean_abs"]
+    assert list(got) == ["layer", "node", "mean", "mean_abs", "mean_hidden", "mean_slope"]
     assert list(zip(got["layer"], got["node"], strict=True)) == OWNERS
     assert_close(got["mean"], np.concatenate([nodes.mean(axis=0) for nodes in WALK.nodes]))
     assert_close(
         got["mean_abs"], np.concatenate([np.abs(nodes).mean(axis=0) for nodes in WALK.nodes])
     )
+    assert_close(got["mean_hidden"], np.concatenate([h.mean(axis=0) for h in WALK.hidden]))
+    assert_close(got["mean_slope"], np.concatenate([s.mean(axis=0) for s in WALK.slopes]))
+    for want, names in (("nodes", ["mean", "mean_abs"]), ("slopes", ["mean_slope"])):
+        alone = asked_for(want).to_frame(kind, "nodes")
+        assert list(alone.columns) == ["layer", "node", *names]
 
 
 @pytest.mark.parametrize("kind", KINDS)

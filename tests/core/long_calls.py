@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import culpa
+from culpa.answers.blame import QUANTITIES
 
 INPUTS = 200
 
@@ -164,7 +165,7 @@ CALLS: dict[str, Callable[[], LongCall]] = {
     "loss_and_gradients": lambda: _answer("loss_and_gradients", 200_000),
     **{
         f"blame, {want}": lambda want=want: _answer("blame", 100_000, want=[want])  # type: ignore[misc]
-        for want in ("losses", "nodes", "inputs", "weights", "gradient_norms")
+        for want in QUANTITIES
     },
     "influence": _influence,
     "influence, top": lambda: _influence(top=5),

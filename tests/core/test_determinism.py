@@ -17,6 +17,7 @@ import culpa
 import helpers
 import reference
 from culpa import _core
+from culpa.answers.blame import QUANTITIES
 from culpa.training.training import Training
 
 PLANS = [(1, "rows"), (2, "rows"), (3, "rows"), (7, "rows")]
@@ -72,7 +73,7 @@ class Case:
 
     def answers(self, model: culpa.Sequential) -> dict[str, np.ndarray]:
         """Everything that can be asked of a model without changing it."""
-        blame = model.blame(self.X, self.y, sample_weight=self.weight)
+        blame = model.blame(self.X, self.y, sample_weight=self.weight, want=QUANTITIES)
         loss, _ = model.loss_and_gradients(self.X, self.y, sample_weight=self.weight)
         measured = model.evaluate(self.X, self.y, sample_weight=self.weight)
         arrays = {
@@ -83,7 +84,7 @@ class Case:
             "gradient_norms": blame.gradient_norms,
             "loss": np.array([loss, *measured.values()]),
         }
-        for name in ("nodes", "weights", "biases"):
+        for name in ("nodes", "weights", "biases", "hidden", "slopes"):
             arrays |= {f"{name}[{i}]": array for i, array in enumerate(getattr(blame, name))}
         return arrays
 

@@ -21,6 +21,7 @@ import culpa
 import helpers
 import reference
 from culpa import Dense, Dropout, _core, data
+from culpa.answers.blame import QUANTITIES
 from culpa.data.sparse import SparseRows
 from culpa.training.training import Training
 
@@ -98,11 +99,11 @@ def test_every_answer_is_that_of_dense_rows(
         np.testing.assert_array_equal(getattr(model, name)(X), getattr(model, name)(dense))
     assert model.evaluate(X, y) == model.evaluate(dense, y)
     weight = np.random.default_rng(2).uniform(0.5, 2, rows)
-    got, want = (model.blame(x, y, sample_weight=weight) for x in (X, dense))
+    got, want = (model.blame(x, y, sample_weight=weight, want=QUANTITIES) for x in (X, dense))
     np.testing.assert_array_equal(got.losses, want.losses)
     np.testing.assert_array_equal(got.inputs, want.inputs)
     assert isinstance(got.inputs, np.ndarray)
-    for name in ("nodes", "weights", "biases"):
+    for name in ("nodes", "weights", "biases", "hidden", "slopes"):
         for a, b in zip(getattr(got, name), getattr(want, name), strict=True):
             np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(got.gradient_norms, want.gradient_norms)

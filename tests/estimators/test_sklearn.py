@@ -615,8 +615,8 @@ def test_the_core_tells_its_weights_from_others(dtype: str) -> None:
         [culpa.Dense(3, "relu"), culpa.Dense(1)], "mse", input_size=2, dtype=dtype
     )
     core = model._network.core
-    weights = [np.array(core.weight(i)) for i in range(2)]
-    biases = [np.array(core.bias(i)) for i in range(2)]
+    weights = [np.array(core.array(f"dense_{i}.weight")) for i in range(2)]
+    biases = [np.array(core.array(f"dense_{i}.bias")) for i in range(2)]
     assert core.holds(weights, biases)
     assert core.holds(tuple(weights), tuple(biases))
     other = "float32" if dtype == "float64" else "float64"

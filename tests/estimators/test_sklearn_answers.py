@@ -188,8 +188,11 @@ def test_estimators_answer_for_the_inputs_that_they_fit(estimator: Any, kind: st
     model = ours.to_sequential()
     assert model.feature_names == names
 
-    blame = ours.blame(X, SUMS)
-    np.testing.assert_array_equal(blame.losses, model.blame(numbers, SUMS).losses)
+    want = ("losses", "hidden", "slopes")
+    blame, others = ours.blame(X, SUMS, want=want), model.blame(numbers, SUMS, want=want)
+    np.testing.assert_array_equal(blame.losses, others.losses)
+    np.testing.assert_array_equal(blame.hidden[0], others.hidden[0])
+    np.testing.assert_array_equal(blame.slopes[0], others.slopes[0])
     assert blame.feature_names == names
     if not sp.issparse(X):
         answer = ours.attribute(X, background=X, method="deeplift")

@@ -19,6 +19,7 @@ import culpa
 import helpers
 import reference
 from culpa import _core
+from culpa.answers.blame import QUANTITIES
 from culpa.parts.losses import Loss
 from helpers import ACTIVATIONS, DTYPES, LOSSES, LossCase
 
@@ -80,9 +81,9 @@ def values_and_slopes(
 ) -> tuple[np.ndarray, np.ndarray]:
     model = single_node(activation, str(z.dtype), alpha)
     below_all = np.full(len(z), -np.finfo(z.dtype).max / 4)
-    values = model.predict_logits(z[:, None])[:, 0]
-    slopes = model.blame(z[:, None], below_all, want=["nodes"]).nodes[0][:, 0]
-    return values.astype(np.float64), slopes.astype(np.float64)
+    blame = model.blame(z[:, None], below_all, want=("nodes", "hidden", "slopes"))
+    assert np.array_equal(blame.slopes[0], blame.nodes[0])  # the loss's slope is 1
+    return blame.hidden[0][:, 0].astype(np.float64), blame.slopes[0][:, 0].astype(np.float64)
 
 
 def test_the_instruction_set_asked_for_is_the_one_that_runs() -> None:
@@ -217,14 +218,16 @@ def test_finite_differences_agree_for_every_loss_and_activation() -> None:
 
 def test_blame_does_not_depend_on_what_else_is_asked_for() -> None:
     problem = helpers.make_problem((9, 20, 17, 3), ["relu", "mish", "identity"], MSE, 37)
-    everything = problem.model.blame(problem.X, problem.y)
+    everything = problem.model.blame(problem.X, problem.y, want=QUANTITIES)
     for name in ("losses", "inputs", "gradient_norms"):
         alone = problem.model.blame(problem.X, problem.y, want=[name])
         assert np.array_equal(getattr(alone, name), getattr(everything, name))
-    nodes = problem.model.blame(problem.X, problem.y, want=["nodes"]).nodes
     gradient = problem.model.blame(problem.X, problem.y, want=["weights"])
+    for name in ("nodes", "hidden", "slopes"):
+        lists = getattr(problem.model.blame(problem.X, problem.y, want=name), name)
+        for alone, other in zip(lists, getattr(everything, name), strict=True):
+            assert alone.tobytes() == other.tobytes()  # signs of zeros too
     for i in range(3):
-        assert np.array_equal(nodes[i], everything.nodes[i])
         assert np.array_equal(gradient.weights[i], everything.weights[i])
         assert np.array_equal(gradient.biases[i], everything.biases[i])
 
@@ -286,7 +289,9 @@ def test_a_hidden_relu_at_zero_passes_no_blame_back() -> None:
         (np.array([[3.0], [5.0], [7.0]]), np.zeros(1)),
     ]
     model = helpers.make_model(parameters, ["relu", "identity"], "mae", dtype="float64")
-    blame = model.blame([[1.0]], [0.0])
+    blame = model.blame([[1.0]], [0.0], want=QUANTITIES)
+    assert blame.hidden[0].tolist() == [[0.0, 0.0, 2.0]]
+    assert blame.slopes[0].tolist() == [[0.0, 0.0, 1.0]]
     assert blame.nodes[0].tolist() == [[0.0, 0.0, 7.0]]
     assert blame.inputs.tolist() == [[14.0]]
 

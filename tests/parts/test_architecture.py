@@ -53,7 +53,7 @@ def test_names_and_shapes_are_those_of_the_built_network() -> None:
         "dense_1.bias": (2,),
     }
     assert whole.shapes() == expected
-    assert whole.dense_names() == ["dense_0", "dense_1"]
+    assert whole.dense_names == ["dense_0", "dense_1"]
     with pytest.raises(TypeError, match="input_size: expected an integer"):
         ARCHITECTURES[0].shapes()
 

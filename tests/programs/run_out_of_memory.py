@@ -13,6 +13,7 @@ import numpy as np
 
 import culpa
 from culpa import _core
+from culpa.answers.blame import QUANTITIES
 
 library = ctypes.CDLL(sys.argv[1])
 library.arm.argtypes = [ctypes.c_long]
@@ -27,7 +28,7 @@ state = one.state_dict()
 CALLS = {
     "predict": lambda: one.predict_logits(X),
     "evaluate": lambda: one.evaluate(X, y),
-    "blame": lambda: one.blame(X, y),
+    "blame": lambda: one.blame(X, y, want=QUANTITIES),
     "attribute": lambda: one.attribute(X, target=0),
     "influence": lambda: one.influence(X, y, X, y, top=3),
     "fit": lambda: one.fit(X, y, epochs=1, verbose=False),

@@ -95,10 +95,11 @@ void write_nodes(const Network &network, const AttributeSpace<T> &space, std::si
                  Range rows, const AttributeOut<T> &out) {
   const double *from = space.nodes.data();
   for (std::size_t i = rows.begin; i < rows.end; ++i)
-    for (std::size_t l = 0; l < out.nodes.size(); ++l)
-      for (std::size_t j = 0; j < network.layers[l].outputs; ++j)
-        out.nodes[l][i * network.layers[l].outputs + j] =
-            static_cast<T>(*from++ / static_cast<double>(baselines));
+    for (std::size_t l = 0; l < out.nodes.size(); ++l) {
+      const std::size_t width = network.stages[network.dense[l]].outputs;
+      for (std::size_t j = 0; j < width; ++j)
+        out.nodes[l][i * width + j] = static_cast<T>(*from++ / static_cast<double>(baselines));
+    }
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \

@@ -5,7 +5,8 @@
 #include <algorithm>
 
 #include "answers/attribution/attribution.h"
-#include "answers/blame.h"
+#include "answers/predict.h"
+#include "threads/share.h"
 
 namespace culpa {
 
@@ -16,9 +17,7 @@ namespace {
 // Rows that one thread carries at a time: rows of x times steps of their paths. Wide networks take
 // fewer, so that memory stays bounded.
 std::size_t rows_at_once(const Network &network, std::size_t item_size) {
-  std::size_t width = 3 * network.inputs();
-  for (const Layer &layer : network.layers)
-    width += 3 * layer.outputs;
+  const std::size_t width = 3 * (network.inputs() + network.values());
   return std::clamp<std::size_t>((std::size_t{8} << 20U) / (width * item_size), 16, 128);
 }
 
@@ -48,21 +47,6 @@ Portion make_portion(const AttributeJob &job, std::size_t most, std::size_t thre
   portion.tile = std::clamp<std::size_t>(most / (portion.height * portion.together), 1,
                                          std::max<std::size_t>(baselines_per_row(job), 1));
   return portion;
-}
-
-// gradient (rows, inputs) = delta (rows, outputs) . weight^T, of the first layer
-template <class T>
-void back_to_inputs(Matrix<T> delta, const T *first_weights, Matrix<T> gradient, std::size_t rows) {
-  const auto &k = active<T>();
-  k.product({.x = delta.data,
-             .x_stride = delta.stride,
-             .w = first_weights,
-             .bias = nullptr,
-             .y = gradient.data,
-             .y_stride = gradient.stride,
-             .inputs = delta.columns,
-             .outputs = gradient.columns},
-            {0, rows}, {0, panels(gradient.columns, k.panel)});
 }
 
 // Some baselines of a block into the space: its rows' own, or [first, first + tile) of the set or
@@ -102,7 +86,7 @@ Baselines<T> take_baselines(const Network &network, const AttributeJob &job,
 // A block of rows, each against one baseline or the mean over several.
 template <class T>
 std::size_t walk_baselines(const Model<T> &model, const AttributeJob &job, Range rows,
-                           const T *first_weights, const Portion &portion, AttributeSpace<T> &space,
+                           const Portion &portion, AttributeSpace<T> &space,
                            const AttributeOut<T> &out, const Crew &crew) {
   const std::size_t count = rows.end - rows.begin, total = baselines_per_row(job);
   const bool set = job.background.data != nullptr;
@@ -118,19 +102,18 @@ std::size_t walk_baselines(const Model<T> &model, const AttributeJob &job, Range
         take_baselines(model.network, job, space, rows, first, tile, bad);
     if (bad != no_row)
       return bad;
-    Matrix<T> delta = space.path.delta[0];
+    Matrix<T> signals = space.signals();
     if (job.method == Method::deeplift) {
       forward_with_z(model, *space.end, {space.height, space.height + baselines.count});
       if (!set)
         note_baseline(from_row(space.end->hidden.back(), space.height), baselines, rows, out);
       rescale_slopes(model.network, space, baselines, tile, count);
-      backward_rest(model, space.path, tile * count, targets, count);
+      backward_rest(model, space, tile * count, targets, count);
     } else {
-      const Matrix<T> z = space.path.hidden[1];
-      first_product(model, baselines.matrix, z, baselines.count);
-      lay_paths(space, baselines, z, tile, count);
+      walk_to_entry(model, space, baselines.matrix, space.entries(), baselines.count);
+      lay_paths(space, baselines, space.entries(), tile, count);
       if (!set) {
-        forward_rest(model, space.path, baselines.count);
+        forward_rest(model, space, baselines.count);
         note_baseline(space.path.hidden.back(), baselines, rows, out);
       }
       constexpr double whole = 1;
@@ -138,9 +121,9 @@ std::size_t walk_baselines(const Model<T> &model, const AttributeJob &job, Range
                                 ? Points{space.points.data(), &whole, 1, true}
                                 : Points{job.points, job.weights, job.steps, false};
       walk_paths(model, points, space, tile, count, targets, crew);
-      delta = space.sum;
+      signals = space.sum;
     }
-    back_to_inputs(delta, first_weights, space.gradient, tile * count);
+    back_to_inputs(model, space, signals, tile * count);
     if (set)
       add_values(space, baselines, tile, count);
     else
@@ -154,9 +137,8 @@ std::size_t walk_baselines(const Model<T> &model, const AttributeJob &job, Range
 
 template <class T>
 AttributeResult attribute_block(const Model<T> &model, const AttributeJob &job, Range rows,
-                                const T *first_weights, const Portion &portion,
-                                AttributeSpace<T> &space, const AttributeOut<T> &out,
-                                const Crew &crew) {
+                                const Portion &portion, AttributeSpace<T> &space,
+                                const AttributeOut<T> &out, const Crew &crew) {
   const std::size_t count = rows.end - rows.begin;
   Workspace<T> &path = space.path;
   AttributeResult bad;
@@ -171,28 +153,28 @@ AttributeResult attribute_block(const Model<T> &model, const AttributeJob &job, 
   } else if (job.method == Method::lrp)
     forward_with_z(model, path, {0, count});
   else {
-    first_product(model, space.x, path.hidden[1], count);
-    for (std::size_t p = 0; space.top.data && p < panels(space.top.columns, active<T>().panel); ++p)
-      std::copy_n(path.hidden[1].data + p * path.hidden[1].stride, count * active<T>().panel,
-                  space.top.data + p * space.top.stride);
-    forward_rest(model, path, count);
+    walk_to_entry(model, space, space.x, space.entries(), count);
+    if (space.top.data)
+      copy_rows(space.entries(), space.top, {0, count},
+                {0, panels(space.top.columns, active<T>().panel)});
+    forward_rest(model, space, count);
   }
   choose_targets(job, outputs, rows, out);
   if (job.baseline.data || job.background.data) {
-    bad.baseline_row = walk_baselines(model, job, rows, first_weights, portion, space, out, crew);
+    bad.baseline_row = walk_baselines(model, job, rows, portion, space, out, crew);
     return bad;
   }
   const std::int64_t *targets = out.targets + rows.begin;
-  Matrix<T> delta = path.delta[0];
+  Matrix<T> signals = space.signals();
   if (job.method == Method::smooth) {
     walk_around(model, job, space, rows, targets, crew);
-    delta = space.sum;
+    signals = space.sum;
   } else {
     if (job.method == Method::lrp)
       relevance_slopes(model.network, path, count, job.epsilon);
-    backward_rest(model, path, count, targets, count);
+    backward_rest(model, space, count, targets, count);
   }
-  back_to_inputs(delta, first_weights, space.gradient, count);
+  back_to_inputs(model, space, signals, count);
   write_values(model.network, job, space, Baselines<T>{space.baselines, 1}, rows, out);
   return bad;
 }
@@ -257,18 +239,18 @@ AttributeResult attribute(const Model<T> &model, const AttributeJob &job,
   if (blocks > 1) // a point costs about three guesses: forward, back, and what lies between
     plan = make_plan(network, rows * 3 * walks, Walk::predict, std::min(threads, blocks));
 
-  const Buffer<T> first_weights = model.parameters.transposed_first(network.layers.front());
+  const Buffer<T> lowest_weight = lowest_transposed(model);
   std::vector<AttributeSpace<T>> spaces;
   spaces.reserve(plan.threads);
   for (std::size_t i = 0; i < plan.threads; ++i)
-    spaces.emplace_back(network, job, portion, !out.nodes.empty());
+    spaces.emplace_back(network, job, portion, !out.nodes.empty(), lowest_weight.data());
 
   std::atomic<std::size_t> bad_x{no_row}, bad_baseline{no_row};
   const bool finished = share_out(plan.threads, rows, portion.height, interrupt,
                                   [&](Range mine, std::size_t thread, const Crew &crew) {
                                     const AttributeResult bad =
-                                        attribute_block(model, job, mine, first_weights.data(),
-                                                        portion, spaces[thread], out, crew);
+                                        attribute_block(model, job, mine, portion, spaces[thread],
+                                                        out, crew);
                                     report_row(bad_x, bad.x_row);
                                     report_row(bad_baseline, bad.baseline_row);
                                   });

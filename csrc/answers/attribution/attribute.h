@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "training/trainer.h"
+#include "data/gather.h"
+#include "network/model.h"
+#include "threads/interrupt.h"
 #include "view.h"
 
 namespace culpa {
@@ -52,7 +54,7 @@ template <class T> struct AttributeOut {
   T *outputs = nullptr;            // (rows): f(x)
   T *baseline_outputs = nullptr;   // (rows): f(baseline), or its mean; not written without one
   double *sums = nullptr;          // (rows): of the values
-  std::vector<T *> nodes;          // path: per hidden layer, (rows, units); empty: not wanted
+  std::vector<T *> nodes;          // path: per hidden dense layer, (rows, units); empty: none
 };
 
 // Rows found that hold NaN or infinity, or no_row.

@@ -1,16 +1,40 @@
 #include "answers/attribution/attribution.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace culpa {
 
 using kernels::active;
 
+namespace {
+
+// Stages up to the entry: factors and then one product keep it affine, as long as no stage farther
+// on adds what lies before.
+std::size_t find_entry(const Network &network) {
+  for (std::size_t s = 0; s < network.stages.size(); ++s) {
+    const Stage &stage = network.stages[s];
+    const bool dense = stage.kind == Kind::dense;
+    if (!network.adds[s].empty() || !(dense || stage.kind == Kind::scale))
+      return s;
+    if (dense || stage.activation != Activation::identity)
+      return s + 1;
+  }
+  return network.stages.size();
+}
+
+Room room_of(const Network &network, const AttributeJob &job, const Portion &portion, bool nodes) {
+  return {.rows = portion.rows(),
+          .all_slopes = nodes || job.method == Method::deeplift || job.method == Method::lrp,
+          .inputs = find_entry(network) == 0};
+}
+
+} // namespace
+
 template <class T>
 AttributeSpace<T>::AttributeSpace(const Network &network, const AttributeJob &job,
-                                  const Portion &portion, bool wants_nodes)
-    : path(network, portion.rows(), 1, false,
-           wants_nodes || job.method == Method::deeplift || job.method == Method::lrp),
+                                  const Portion &portion, bool wants_nodes, const T *transposed)
+    : lowest_weight(transposed), entry(find_entry(network)), path(network, room_of(network, job, portion, wants_nodes)),
       height(portion.height) {
   const std::size_t pairs = portion.pairs();
   const bool set = job.background.data != nullptr;
@@ -22,28 +46,27 @@ AttributeSpace<T>::AttributeSpace(const Network &network, const AttributeJob &jo
                             : own_baseline                 ? height
                                                            : 1;
   if (job.method == Method::deeplift)
-    end = std::make_unique<Workspace<T>>(network, height + based, 1, false, true);
+    end = std::make_unique<Workspace<T>>(network,
+                                         Room{.rows = height + based, .all_slopes = true});
+  if (wants_nodes)
+    tangent = std::make_unique<Workspace<T>>(
+        network, Room{.rows = portion.rows(), .guesses = true, .judges = false});
 
   const auto panel = active<T>().panel;
-  const std::size_t inputs = network.inputs(), outputs = network.layers.front().outputs;
-  std::size_t widest = 0, units = 0; // of the hidden layers
-  for (std::size_t l = 0; wants_nodes && l + 1 < network.layers.size(); ++l) {
-    widest = std::max(widest, network.layers[l].outputs);
-    units += network.layers[l].outputs;
-  }
+  const std::size_t inputs = network.inputs(), width = network.width(entry);
+  std::size_t units = 0; // of the hidden dense layers
+  for (std::size_t l = 0; wants_nodes && l + 1 < network.dense.size(); ++l)
+    units += network.stages[network.dense[l]].outputs;
   struct Wanted {
     Matrix<T> *matrix;
     std::size_t columns, rows;
   };
   std::vector<Wanted> wanted = {{&gradient, inputs, pairs}};
   if (walks || smooth)
-    wanted.push_back({&sum, outputs, pairs});
+    wanted.push_back({&sum, width, pairs});
   if (walks)
     wanted.insert(wanted.end(),
-                  {{&top, outputs, height}, {&start, outputs, pairs}, {&way, outputs, pairs}});
-  if (wants_nodes)
-    wanted.insert(wanted.end(),
-                  {{&tangent[0], widest, portion.rows()}, {&tangent[1], widest, portion.rows()}});
+                  {{&top, width, height}, {&start, width, pairs}, {&way, width, pairs}});
   if (smooth)
     wanted.push_back({&x, inputs, height});
   else
@@ -79,87 +102,98 @@ AttributeSpace<T>::AttributeSpace(const Network &network, const AttributeJob &jo
   }
 }
 
+namespace {
+
+// One thread's own block; no attribution drops anything.
+const Crew alone{};
+
 template <class T>
-void first_product(const Model<T> &model, Matrix<T> x, Matrix<T> z, std::size_t rows) {
-  const Layer &layer = model.network.layers.front();
-  const auto &copy = model.parameters.copies.front();
-  const T *packed = model.parameters.packed.data();
-  const auto &k = active<T>();
-  k.product({.x = x.data,
-             .x_stride = x.stride,
-             .w = packed + copy.forward,
-             .bias = packed + copy.bias,
-             .y = z.data,
-             .y_stride = z.stride,
-             .inputs = layer.inputs,
-             .outputs = layer.outputs},
-            {0, rows}, {0, panels(layer.outputs, k.panel)});
+Pass<T> pass_of(const Model<T> &model, Workspace<T> &space, const T *lowest_weight = nullptr) {
+  return {model.network, model.parameters, space, alone, Split::rows, lowest_weight};
 }
 
-template <class T> void forward_rest(const Model<T> &model, Workspace<T> &space, std::size_t rows) {
-  const auto &k = active<T>();
-  const std::vector<Layer> &layers = model.network.layers;
-  const Matrix<T> h = space.hidden[1], slopes = space.slopes[0];
-  if (layers[0].activation != Activation::identity || slopes.data)
-    for (std::size_t p = 0; p < panels(h.columns, k.panel); ++p)
-      k.activate(layers[0].activation, static_cast<T>(layers[0].alpha), h.data + p * h.stride,
-                 slopes.data ? slopes.data + p * slopes.stride : nullptr, rows * k.panel);
-  for (std::size_t l = 1; l < layers.size(); ++l)
-    forward_layer<T>(model.parameters, layers[l], l, space.hidden[l], space.hidden[l + 1],
-                     space.slopes[l].data, {0, rows}, {0, panels(layers[l].outputs, k.panel)},
-                     nullptr);
+template <class T> Range all_panels(Matrix<T> matrix) {
+  return {0, panels(matrix.columns, active<T>().panel)};
+}
+
+} // namespace
+
+template <class T>
+void walk_to_entry(const Model<T> &model, AttributeSpace<T> &space, Matrix<T> x, Matrix<T> to,
+                   std::size_t rows) {
+  if (space.entry == 0)
+    return copy_rows(x, to, {0, rows}, all_panels(to));
+  std::vector<Matrix<T>> &hidden = space.path.hidden; // stages read and write there
+  const Matrix<T> own_x = std::exchange(hidden[0], x);
+  const Matrix<T> own_entry = std::exchange(hidden[space.entry], to);
+  for (std::size_t s = 0; s < space.entry; ++s)
+    stage_kind<T>(model.network.stages[s].kind)
+        .forward(pass_of(model, space.path), s, hidden[s + 1], kernels::End::plain, {0, rows},
+                 all_panels(hidden[s + 1]));
+  hidden[0] = own_x;
+  hidden[space.entry] = own_entry;
+}
+
+template <class T>
+void forward_rest(const Model<T> &model, AttributeSpace<T> &space, std::size_t rows) {
+  const Pass<T> pass = pass_of(model, space.path);
+  const Matrix<T> entries = space.entries();
+  if (space.entry > 0)
+    activate(pass, space.entry - 1, entries, {{0, rows}, all_panels(entries)});
+  for (std::size_t s = space.entry; s < model.network.stages.size(); ++s)
+    forward_stage(pass, s, {{0, rows}, all_panels(space.path.hidden[s + 1])}, nullptr);
 }
 
 template <class T> void forward_with_z(const Model<T> &model, Workspace<T> &space, Range rows) {
-  const auto &k = active<T>();
-  const T *packed = model.parameters.packed.data();
-  const std::size_t begin = rows.begin * k.panel, n = (rows.end - rows.begin) * k.panel;
-  for (std::size_t l = 0; l < model.network.layers.size(); ++l) {
-    const Layer &layer = model.network.layers[l];
-    const auto &copy = model.parameters.copies[l];
-    const Matrix<T> x = space.hidden[l], h = space.hidden[l + 1], z = space.delta[l];
-    const std::size_t across = panels(h.columns, k.panel);
-    k.product({.x = x.data,
-               .x_stride = x.stride,
-               .w = packed + copy.forward,
-               .bias = packed + copy.bias,
-               .y = z.data,
-               .y_stride = z.stride,
-               .inputs = x.columns,
-               .outputs = z.columns},
-              rows, {0, across});
-    for (std::size_t p = 0; p < across; ++p) {
-      T *values = h.data + p * h.stride + begin;
-      std::copy_n(z.data + p * z.stride + begin, n, values);
-      k.activate(layer.activation, static_cast<T>(layer.alpha), values,
-                 space.slopes[l].data + p * space.slopes[l].stride + begin, n);
-    }
+  const Pass<T> pass = pass_of(model, space);
+  for (std::size_t s = 0; s < model.network.stages.size(); ++s) {
+    const Matrix<T> h = space.hidden[s + 1], z = space.delta[s];
+    stage_kind<T>(model.network.stages[s].kind)
+        .forward(pass, s, z, kernels::End::plain, rows, all_panels(z));
+    copy_rows(z, h, rows, all_panels(z));
+    activate(pass, s, h, {rows, all_panels(h)});
   }
 }
 
 template <class T>
-void backward_rest(const Model<T> &model, Workspace<T> &space, std::size_t rows,
+void backward_rest(const Model<T> &model, AttributeSpace<T> &space, std::size_t rows,
                    const std::int64_t *targets, std::size_t count) {
   const auto panel = active<T>().panel;
-  const Matrix<T> delta = space.delta.back();
+  const Matrix<T> delta = space.path.delta.back();
   for (std::size_t p = 0; p < panels(delta.columns, panel); ++p)
     std::fill_n(delta.data + p * delta.stride, rows * panel, T(0));
   for (std::size_t r = 0; r < rows; ++r) {
     const auto j = static_cast<std::size_t>(targets[r % count]);
     delta.data[j / panel * delta.stride + r * panel + j % panel] = T(1);
   }
-  const ExamplesView none;
-  backward(model.network, model.parameters, space, Block{none, {0, rows}, nullptr}, Crew{},
-           Split::rows);
+  backward(pass_of(model, space.path, space.lowest_weight), rows, space.entry ? space.entry - 1 : 0);
+}
+
+template <class T>
+void back_to_inputs(const Model<T> &model, AttributeSpace<T> &space, Matrix<T> signals,
+                    std::size_t rows) {
+  if (space.entry == 0)
+    return copy_rows(signals, space.gradient, {0, rows}, all_panels(signals));
+  std::vector<Matrix<T>> &delta = space.path.delta;
+  const Pass<T> pass = pass_of(model, space.path, space.lowest_weight);
+  const Matrix<T> own = std::exchange(delta[space.entry - 1], signals);
+  for (std::size_t s = space.entry; s-- > 0;) {
+    const Matrix<T> below = s > 0 ? delta[s - 1] : space.gradient;
+    stage_kind<T>(model.network.stages[s].kind)
+        .backward(pass, s, below, nullptr, {0, rows}, all_panels(below));
+  }
+  delta[space.entry - 1] = own;
 }
 
 #define CULPA_INSTANTIATE(T)                                                                       \
   template struct AttributeSpace<T>;                                                               \
-  template void first_product(const Model<T> &, Matrix<T>, Matrix<T>, std::size_t);                \
-  template void forward_rest(const Model<T> &, Workspace<T> &, std::size_t);                       \
+  template void walk_to_entry(const Model<T> &, AttributeSpace<T> &, Matrix<T>, Matrix<T>,         \
+                              std::size_t);                                                        \
+  template void forward_rest(const Model<T> &, AttributeSpace<T> &, std::size_t);                  \
   template void forward_with_z(const Model<T> &, Workspace<T> &, Range);                           \
-  template void backward_rest(const Model<T> &, Workspace<T> &, std::size_t, const std::int64_t *, \
-                              std::size_t);
+  template void backward_rest(const Model<T> &, AttributeSpace<T> &, std::size_t,                  \
+                              const std::int64_t *, std::size_t);                                  \
+  template void back_to_inputs(const Model<T> &, AttributeSpace<T> &, Matrix<T>, std::size_t);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

@@ -1,5 +1,7 @@
-// What the methods of attribution share: the space that a thread works in, and the walk from the
-// first layer to an output and back.
+// What the methods of attribution share: the space that a thread works in, and the walk from an
+// entry to an output and back. The entry is what lies farthest from the inputs and still is affine
+// in them: z of the first dense layer, mostly. So points between inputs need no product of the
+// widest layer, and error signals are summed before they go back through it.
 //
 // Rows of a block are laid out as [point][baseline][row of x], the last running fastest.
 #pragma once
@@ -12,7 +14,6 @@
 #include "answers/attribution/attribute.h"
 #include "random.h"
 #include "stages/walk.h"
-#include "threads/share.h"
 
 namespace culpa {
 
@@ -38,18 +39,20 @@ template <class T> struct Baselines {
 // What one thread works in.
 template <class T> struct AttributeSpace {
   AttributeSpace(const Network &network, const AttributeJob &job, const Portion &portion,
-                 bool nodes);
+                 bool nodes, const T *lowest_weight);
 
+  const T *lowest_weight; // see Pass
+  std::size_t entry;      // stages up to it
   Workspace<T> path; // the rows of a block
   std::size_t height;
-  std::unique_ptr<Workspace<T>> end; // deeplift: rows of x, and from row `height` on baselines
-  Buffer<T> storage;                 // of the matrices below
-  Matrix<T> x, baselines;            // scaled inputs; some lie in hidden[0] of the above
-  Matrix<T> gradient;                // df/dx of the scaled inputs, (pairs, inputs)
-  Matrix<T> top;                     // z of the first layer at x
-  Matrix<T> start, way;          // (pairs): z of the first layer at the baseline, from there to x
-  Matrix<T> sum;                 // (pairs): error signals of the first layer, weighted
-  Matrix<T> tangent[2];          // nodes: dh/d(point) and dz/d(point), take turns
+  std::unique_ptr<Workspace<T>> end;     // deeplift: rows of x, and from row `height` on baselines
+  std::unique_ptr<Workspace<T>> tangent; // nodes: derivatives of all values along the path
+  Buffer<T> storage;                     // of the matrices below
+  Matrix<T> x, baselines;                // scaled inputs; some lie in hidden[0] of the above
+  Matrix<T> gradient;                    // df/dx of the scaled inputs, (pairs, inputs)
+  Matrix<T> top;                         // the entry at x
+  Matrix<T> start, way;                  // (pairs): the entry at the baseline, from there to x
+  Matrix<T> sum;                         // (pairs): error signals of the entry, weighted
   Buffer<double> values;         // (height, inputs): the sum over several baselines
   Buffer<double> nodes;          // (height, units of all hidden layers)
   std::vector<Sequence> streams; // expected: of each row
@@ -57,6 +60,10 @@ template <class T> struct AttributeSpace {
   Buffer<double> points;         // expected: (pairs)
   Buffer<T> noise;               // smooth: (together, inputs), row-major
   Buffer<T> deviation;           // smooth: (inputs), of the scaled inputs
+
+  // The entry's values, before any activation, and its error signals.
+  Matrix<T> entries() const { return path.hidden[entry]; }
+  Matrix<T> signals() const { return entry ? path.delta[entry - 1] : path.input_delta; }
 };
 
 template <class T> T at(Matrix<T> matrix, std::size_t row, std::size_t column) {
@@ -69,23 +76,30 @@ template <class T> Matrix<T> from_row(Matrix<T> matrix, std::size_t row) {
   return {matrix.data + row * kernels::active<T>().panel, matrix.stride, matrix.columns};
 }
 
-// z (rows, outputs) = x (rows, inputs) . weight + bias, of the first layer
+// What the rows of x make of the entry, into `to`.
 template <class T>
-void first_product(const Model<T> &model, Matrix<T> x, Matrix<T> z, std::size_t rows);
+void walk_to_entry(const Model<T> &model, AttributeSpace<T> &space, Matrix<T> x, Matrix<T> to,
+                   std::size_t rows);
 
-// From z of the first layer, in hidden[1], to the outputs.
-template <class T> void forward_rest(const Model<T> &model, Workspace<T> &space, std::size_t rows);
+// From the entry to the outputs.
+template <class T>
+void forward_rest(const Model<T> &model, AttributeSpace<T> &space, std::size_t rows);
 
-// From the inputs in hidden[0] to the outputs, with all slopes; z of every layer goes where its
+// From the inputs in hidden[0] to the outputs, with all slopes; z of every stage goes where its
 // error signals will be.
 template <class T> void forward_with_z(const Model<T> &model, Workspace<T> &space, Range rows);
 
-// From outputs to delta[0] = df/dz of the first layer; row r asks about targets[r % count].
+// From outputs to the error signals of the entry; row r asks about targets[r % count].
 template <class T>
-void backward_rest(const Model<T> &model, Workspace<T> &space, std::size_t rows,
+void backward_rest(const Model<T> &model, AttributeSpace<T> &space, std::size_t rows,
                    const std::int64_t *targets, std::size_t count);
 
-// path.cpp: the baselines' and x's z of the first layer become start and way of each pair.
+// gradient = df/dx from error signals of the entry.
+template <class T>
+void back_to_inputs(const Model<T> &model, AttributeSpace<T> &space, Matrix<T> signals,
+                    std::size_t rows);
+
+// path.cpp: the baselines' and x's entries become start and way of each pair.
 template <class T>
 void lay_paths(AttributeSpace<T> &space, const Baselines<T> &baselines, Matrix<T> z,
                std::size_t tile, std::size_t count);
@@ -97,7 +111,7 @@ struct Points {
   bool own; // points[pair], and one step
 };
 
-// path.cpp: sums the first layer's error signals over the points of each pair, into sum, and adds
+// path.cpp: sums the entry's error signals over the points of each pair, into sum, and adds
 // conductances to nodes where those are wanted.
 template <class T>
 void walk_paths(const Model<T> &model, const Points &points, AttributeSpace<T> &space,
@@ -109,7 +123,7 @@ template <class T>
 void draw_pairs(const AttributeJob &job, AttributeSpace<T> &space, std::size_t tile,
                 std::size_t count);
 
-// smooth.cpp: sums the first layer's error signals over points around x, into sum.
+// smooth.cpp: sums the entry's error signals over points around x, into sum.
 template <class T>
 void walk_around(const Model<T> &model, const AttributeJob &job, AttributeSpace<T> &space,
                  Range rows, const std::int64_t *targets, const Crew &crew);

@@ -18,10 +18,10 @@ void rescale_slopes(const Network &network, AttributeSpace<T> &space, const Base
                     std::size_t tile, std::size_t count) {
   const auto panel = active<T>().panel;
   const T near = std::sqrt(std::numeric_limits<T>::epsilon());
-  for (std::size_t l = 0; l < network.layers.size(); ++l) {
+  for (std::size_t l = 0; l < network.stages.size(); ++l) {
     const Matrix<T> h = space.end->hidden[l + 1], z = space.end->delta[l];
     const Matrix<T> slopes = space.end->slopes[l], quotients = space.path.slopes[l];
-    const bool linear = network.layers[l].activation == Activation::identity;
+    const bool linear = network.stages[l].activation == Activation::identity;
     for (std::size_t p = 0; p < panels(h.columns, panel); ++p)
       for (std::size_t t = 0; t < tile; ++t)
         for (std::size_t r = 0; r < count; ++r) {

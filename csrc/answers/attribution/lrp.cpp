@@ -15,7 +15,7 @@ void relevance_slopes(const Network &network, Workspace<T> &space, std::size_t r
                       double epsilon) {
   const auto panel = active<T>().panel;
   const auto e = static_cast<T>(epsilon);
-  for (std::size_t l = 0; l < network.layers.size(); ++l) {
+  for (std::size_t l = 0; l < network.stages.size(); ++l) {
     const Matrix<T> h = space.hidden[l + 1], z = space.delta[l], slopes = space.slopes[l];
     for (std::size_t p = 0; p < panels(h.columns, panel); ++p)
       for (std::size_t j = p * h.stride; j < p * h.stride + rows * panel; ++j)

@@ -1,12 +1,12 @@
 // Integrated gradients (Sundararajan, Taly & Yan 2017, "Axiomatic attribution for deep networks"):
-// (x - baseline) times the mean of df/dx on the straight path between the two. The first layer is
-// linear along the path: its z is interpolated, and its error signals are summed before they go
-// back to the inputs. So the widest layer costs two products and one back, whatever the steps.
+// (x - baseline) times the mean of df/dx on the straight path between the two. The entry moves
+// straight, too: it is interpolated, and its error signals are summed before they go back to the
+// inputs. So the widest layer costs two products and one back, whatever the steps.
 //
 // Conductance (Dhamdhere, Sundararajan & Yan 2018, "How important is a neuron?"): node j's share is
 // the integral of df/dh_j dh_j/da over the path's points a, and df/dh_j dh_j/da = df/dz_j dz_j/da:
-// the error signal times the tangent, which goes forward beside h: z' of the first layer is the
-// way itself, h' = f'(z) z', and the next z' = h' . weight.
+// the error signal times the tangent, which goes forward beside h: z' of the entry is the way
+// itself, and h' = f'(z) z'.
 #include <algorithm>
 
 #include "answers/attribution/attribution.h"
@@ -56,43 +56,42 @@ void add_layer(const double *weights, std::size_t steps, Matrix<T> delta, Matrix
   }
 }
 
+// h' = f'(z) z', in place, for the first n values of each panel.
+template <class T> void through_slopes(Matrix<T> slopes, Matrix<T> tangent, std::size_t n) {
+  const auto &k = active<T>();
+  for (std::size_t p = 0; p < panels(tangent.columns, k.panel); ++p)
+    k.multiply(tangent.data + p * tangent.stride, slopes.data + p * slopes.stride, n);
+}
+
 // The tangent's walk, after that of the error signals.
 template <class T>
 void add_conductance(const Model<T> &model, const double *weights, std::size_t steps,
                      AttributeSpace<T> &space, std::size_t tile, std::size_t count) {
   const auto &k = active<T>();
-  const std::vector<Layer> &layers = model.network.layers;
+  const Network &network = model.network;
+  const Crew alone{};
+  const Pass<T> pass{network, model.parameters, space.path, alone};
   const std::size_t pairs = tile * count, n = pairs * k.panel, rows = steps * pairs;
   const std::size_t width = space.nodes.size() / space.height;
   double *nodes = space.nodes.data();
-  for (std::size_t l = 0; l + 1 < layers.size(); ++l) {
-    const Layer &layer = layers[l];
-    const std::size_t across = panels(layer.outputs, k.panel);
-    const Matrix<T> dz{space.tangent[0].data, space.tangent[0].stride, layer.outputs};
-    if (l == 0)
-      for (std::size_t p = 0; p < across; ++p)
-        for (std::size_t i = 0; i < steps; ++i)
-          std::copy_n(space.way.data + p * space.way.stride, n, dz.data + p * dz.stride + i * n);
-    else {
-      const Matrix<T> dh{space.tangent[1].data, space.tangent[1].stride, layer.inputs};
-      k.product({.x = dh.data,
-                 .x_stride = dh.stride,
-                 .w = model.parameters.packed.data() + model.parameters.copies[l].forward,
-                 .bias = nullptr,
-                 .y = dz.data,
-                 .y_stride = dz.stride,
-                 .inputs = layer.inputs,
-                 .outputs = layer.outputs},
-                {0, rows}, {0, across});
+  std::vector<Matrix<T>> &tangents = space.tangent->hidden;
+  const Matrix<T> first = tangents[space.entry];
+  for (std::size_t p = 0; p < panels(first.columns, k.panel); ++p)
+    for (std::size_t i = 0; i < steps; ++i)
+      std::copy_n(space.way.data + p * space.way.stride, n,
+                  first.data + p * first.stride + i * n);
+  for (std::size_t s = space.entry ? space.entry - 1 : 0; s < network.dense.back(); ++s) {
+    const Stage &stage = network.stages[s];
+    const Matrix<T> dz = tangents[s + 1];
+    if (s >= space.entry)
+      stage_kind<T>(stage.kind)
+          .tangent(pass, s, tangents[s], tangents[stage.skip], dz, {0, rows},
+                   {0, panels(dz.columns, k.panel)});
+    if (stage.kind == Kind::dense) {
+      add_layer(weights, steps, space.path.delta[s], dz, tile, count, nodes, width);
+      nodes += stage.outputs;
     }
-    add_layer(weights, steps, space.path.delta[l], dz, tile, count, nodes, width);
-    nodes += layer.outputs;
-    const Matrix<T> slopes = space.path.slopes[l];
-    for (std::size_t p = 0; p < across; ++p) {
-      T *dh = space.tangent[1].data + p * space.tangent[1].stride;
-      std::copy_n(dz.data + p * dz.stride, rows * k.panel, dh);
-      k.multiply(dh, slopes.data + p * slopes.stride, rows * k.panel);
-    }
+    through_slopes(space.path.slopes[s], dz, rows * k.panel);
   }
 }
 
@@ -103,7 +102,7 @@ void walk_paths(const Model<T> &model, const Points &points, AttributeSpace<T> &
                 std::size_t tile, std::size_t count, const std::int64_t *targets,
                 const Crew &crew) {
   const auto panel = active<T>().panel;
-  const Matrix<T> z = space.path.hidden[1], delta = space.path.delta[0];
+  const Matrix<T> z = space.entries(), delta = space.signals();
   const std::size_t pairs = tile * count, n = pairs * panel;
   const std::size_t across = panels(z.columns, panel);
   const std::size_t together = space.path.rows / pairs; // steps
@@ -128,8 +127,8 @@ void walk_paths(const Model<T> &model, const Points &points, AttributeSpace<T> &
             to[j] = start[j] + point * way[j];
         }
       }
-    forward_rest(model, space.path, steps * pairs);
-    backward_rest(model, space.path, steps * pairs, targets, count);
+    forward_rest(model, space, steps * pairs);
+    backward_rest(model, space, steps * pairs, targets, count);
     for (std::size_t p = 0; p < across; ++p)
       for (std::size_t i = 0; i < steps; ++i) {
         const T *from = delta.data + p * delta.stride + i * n;

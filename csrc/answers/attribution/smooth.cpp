@@ -1,6 +1,5 @@
 // SmoothGrad (Smilkov, Thorat, Kim, Viegas & Wattenberg 2017, "SmoothGrad: removing noise by adding
-// noise"): the mean of df/dx at x plus normal noise. The error signals of the first layer are
-// summed over the samples, so only one product goes back to the inputs.
+// noise"): the mean of df/dx at x plus normal noise. The error signals of the entry are summed over the samples, so only one product goes back to the inputs.
 #include <algorithm>
 
 #include "answers/attribution/attribution.h"
@@ -47,7 +46,7 @@ template <class T>
 void walk_around(const Model<T> &model, const AttributeJob &job, AttributeSpace<T> &space,
                  Range rows, const std::int64_t *targets, const Crew &crew) {
   const auto panel = active<T>().panel;
-  const Matrix<T> delta = space.path.delta[0];
+  const Matrix<T> delta = space.signals();
   const std::size_t count = rows.end - rows.begin, n = count * panel;
   const std::size_t across = panels(delta.columns, panel);
   const std::size_t inputs = space.x.columns, together = space.noise.size() / inputs;
@@ -57,9 +56,9 @@ void walk_around(const Model<T> &model, const AttributeJob &job, AttributeSpace<
   for (std::size_t s = 0; s < job.samples && crew.going(); s += together) {
     const std::size_t steps = std::min(together, job.samples - s);
     scatter_samples(job, space, rows, s, steps);
-    first_product(model, space.path.hidden[0], space.path.hidden[1], steps * count);
-    forward_rest(model, space.path, steps * count);
-    backward_rest(model, space.path, steps * count, targets, count);
+    walk_to_entry(model, space, space.path.hidden[0], space.entries(), steps * count);
+    forward_rest(model, space, steps * count);
+    backward_rest(model, space, steps * count, targets, count);
     for (std::size_t p = 0; p < across; ++p)
       for (std::size_t i = 0; i < steps; ++i) {
         const T *from = delta.data + p * delta.stride + i * n;

@@ -14,7 +14,7 @@ from culpa.answers.groups import Groups, Quantities, group_blame
 from culpa.data.columns import column_names
 from culpa.data.examples import Examples
 from culpa.network.network import Network
-from culpa.parts.layers import Activation
+from culpa.parts.activations import Activation
 
 __all__ = [
     "Blame",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-QUANTITIES = ("losses", "nodes", "inputs", "weights", "gradient_norms")
+QUANTITIES = ("losses", "nodes", "inputs", "weights", "gradient_norms", "hidden", "slopes")
 FRAMES = ("pandas", "polars")
 
 
@@ -84,8 +84,14 @@ class Blame(Quantities):
         Gradient of the batch loss.
     gradient_norms : ndarray (n,), float64
         The exact norm of each example's own gradient over all weights and biases.
+    hidden : list of ndarray (n, units)
+        h = f(z), what every node of each Dense layer sent on: f its activation, without dropout.
+        The last is :meth:`Sequential.predict_logits`.
+    slopes : list of ndarray (n, units)
+        f'(z), by which a node's blame is multiplied: nodes[l] = slopes[l] * dL_i/dh. At a kink
+        that of the branch z <= 0, of relu 0; ones where there is no activation.
     layers : tuple of Layer
-        Name, units and activation of each Dense layer, in the order of `nodes` and `weights`.
+        Name, units and activation of each Dense layer, in the order of the lists above.
     feature_names : tuple of str, or None
         The columns of X where it was a pandas or polars frame with named ones.
 
@@ -106,11 +112,20 @@ class Blame(Quantities):
     >>> groups = blame.groups(by=["right", "wrong", "wrong"])
     >>> dict(zip(groups.labels.tolist(), groups.means.losses.tolist()))
     {'right': 0.0, 'wrong': 1.0}
+
+    What the nodes sent on, and how strongly they were reacting:
+
+    >>> model = culpa.Sequential([culpa.Dense(2, "relu")], loss="mse", input_size=1)
+    >>> model.layers[0].weight = [[1.0, -1.0]]
+    >>> blame = model.blame([[3.0]], [[0.0, 0.0]], want=("hidden", "slopes"))
+    >>> blame.hidden[0].tolist(), blame.slopes[0].tolist()
+    ([[3.0, 0.0]], [[1.0, 0.0]])
     """
 
     askable = QUANTITIES
     weights: list[Array]
     biases: list[Array]
+    gradients: dict[str, Array]
 
     def __init__(
         self,
@@ -287,9 +302,9 @@ class Blame(Quantities):
         what : {"examples", "nodes", "inputs"}, default "examples"
             "examples" gives a row per example, with the columns ``example``, ``loss`` and
             ``gradient_norm``, the latter two where asked for. "nodes" gives a row per node:
-            ``layer``, ``node``, and ``mean`` and ``mean_abs``, over the examples, of dL_i/dz.
-            "inputs" gives a row per input: ``input``, ``name`` where known, and ``mean`` and
-            ``mean_abs`` of dL_i/dx.
+            ``layer``, ``node``, and over the examples ``mean`` and ``mean_abs`` of dL_i/dz,
+            ``mean_hidden`` and ``mean_slope``, each where asked for. "inputs" gives a row per
+            input: ``input``, ``name`` where known, and ``mean`` and ``mean_abs`` of dL_i/dx.
         feature_names : sequence of str, optional
             As for :meth:`top_inputs`.
 
@@ -313,7 +328,7 @@ class Blame(Quantities):
             columns = {"example": np.arange(self._rows), **self._scores()}
         elif what == "nodes":
             names, nodes = zip(*self._owners(range(len(self.layers))), strict=True)
-            columns = {"layer": list(names), "node": np.array(nodes), **over_examples(self.nodes)}
+            columns = {"layer": list(names), "node": np.array(nodes), **self._node_means()}
         else:
             columns = {"input": np.arange(self.inputs.shape[1])}
             feature_names = self._names(feature_names)
@@ -339,6 +354,18 @@ class Blame(Quantities):
                 "pass want=('losses', 'gradient_norms')"
             )
         return scores
+
+    def _node_means(self) -> dict[str, Array]:
+        columns = over_examples(self.nodes) if "nodes" in self._values else {}
+        for column, name in (("mean_hidden", "hidden"), ("mean_slope", "slopes")):
+            if name in self._values:
+                columns[column] = over_examples(self._values[name])["mean"]
+        if not columns:
+            raise AttributeError(
+                "none of nodes, hidden and slopes was asked for; "
+                "pass want=('nodes', 'hidden', 'slopes')"
+            )
+        return columns
 
     def _which(self, layer: str | int | None) -> Sequence[int]:
         names = [x.name for x in self.layers]
@@ -402,19 +429,19 @@ def compute_blame(
             f"want: expected names among {', '.join(QUANTITIES)}, got {_checks.describe(want)}"
         )
     wanted = {_checks.choice("want", name, QUANTITIES) for name in want}
+    per_example = ("nodes", "inputs", "gradient_norms", "hidden", "slopes")
     examples, answer = _walk(
         network,
         X,
         y,
         sample_weight,
-        nodes="nodes" in wanted,
-        inputs="inputs" in wanted,
-        gradient_norms="gradient_norms" in wanted,
         gradient="weights" in wanted,
+        **{name: name in wanted for name in per_example},
     )
     values: dict[str, Any] = {k: answer[k] for k in QUANTITIES if k in answer and k in wanted}
     if "weights" in wanted:
         values["weights"], values["biases"] = network.split_layers(answer["gradient"])
+        values["gradients"] = network.split(answer["gradient"])
     layers = [Layer(*layer) for layer in network.dense_layers()]
     return Blame(values, layers, len(examples.x), column_names(X))
 

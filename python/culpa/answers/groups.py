@@ -16,7 +16,8 @@ from culpa.data.labels import one_each, sorted_labels
 __all__ = ["Groups", "Quantities", "group_blame"]
 
 Array = NDArray[Any]
-PER_EXAMPLE = ("losses", "nodes", "inputs", "gradient_norms")
+PER_EXAMPLE = ("losses", "nodes", "inputs", "gradient_norms", "hidden", "slopes")
+SIGNED = ("losses", "hidden", "slopes")  # summed as they are; the others by their size
 
 
 class Quantities:
@@ -27,6 +28,8 @@ class Quantities:
     nodes: list[Array]
     inputs: Array
     gradient_norms: NDArray[np.float64]
+    hidden: list[Array]
+    slopes: list[Array]
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._values = values
@@ -53,9 +56,10 @@ class Quantities:
 class Groups:
     """Sums and means of blame over groups of examples, from :meth:`Blame.groups`.
 
-    `sums` and `means` have what was asked for of ``losses`` (groups,), ``nodes`` (a list of
-    (groups, units)), ``inputs`` (groups, inputs) and ``gradient_norms`` (groups,), all float64;
-    error signals and input gradients count by their size, |dL_i/dz| and |dL_i/dx|.
+    `sums` and `means` have what was asked for of ``losses`` (groups,), ``nodes``, ``hidden`` and
+    ``slopes`` (lists of (groups, units)), ``inputs`` (groups, inputs) and ``gradient_norms``
+    (groups,), all float64; error signals and input gradients count by their size, |dL_i/dz| and
+    |dL_i/dx|, the others with their sign.
 
     Attributes
     ----------
@@ -96,8 +100,7 @@ def group_blame(values: Mapping[str, Any], by: ArrayLike, rows: int) -> Groups:
     sums, means = {}, {}
     for name in PER_EXAMPLE:
         if name in values:
-            signed = name == "losses"  # they may be below 0
-            sums[name] = each(partial(total, signed=signed), values[name])
+            sums[name] = each(partial(total, signed=name in SIGNED), values[name])
             means[name] = each(lambda a: (a.T / counts).T, sums[name])
     return Groups(labels, counts, Quantities(sums), Quantities(means))
 

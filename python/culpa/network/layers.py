@@ -1,32 +1,72 @@
-"""The layers of a model as its user meets them: descriptions, and views of the weights."""
+"""The layers of a model as its user meets them: descriptions, and views of the parameters."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
 from culpa.network.network import Network
-from culpa.parts.layers import Activation, Dense, Dropout
+from culpa.parts.activations import Activation
+from culpa.parts.layer import Layer
+from culpa.parts.layers import Dense
+from culpa.parts.residual import Residual
 
-__all__ = ["DenseLayer", "layers_of"]
+__all__ = ["DenseLayer", "LayerView", "ResidualLayer", "dense_layers", "layers_of"]
 
 
-class DenseLayer:
+class LayerView:
+    """A layer of a model: its description, and its parameters in the model's memory.
+
+    Obtained from ``model.layers[i]``. Each parameter is an attribute, ``factor`` of a Scale,
+    ``gain`` and ``shift`` of a LayerNorm: a read-only view that follows training. Assign to change
+    it.
+    """
+
+    description: Layer
+    name: str
+    """The layer's name in ``state_dict``: "dense_0", "dense_1", ..."""
+
+    def __init__(self, network: Network, description: Layer, name: str) -> None:
+        self.__dict__.update(_network=network, description=description, name=name)
+
+    def __getattr__(self, name: str) -> NDArray[Any]:
+        if name not in type(self)._arrays(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self.__dict__["_network"].array(f"{self.name}.{name}")  # type: ignore[no-any-return]
+
+    def __setattr__(self, name: str, value: ArrayLike) -> None:
+        if name not in self._arrays():
+            raise AttributeError(
+                f"{name}: expected a parameter of the layer ({', '.join(self._arrays())}); a "
+                "layer's description cannot be changed"
+            )
+        self._network.load_state_dict({f"{self.name}.{name}": value}, partial=True)
+
+    def _arrays(self) -> tuple[str, ...]:
+        return self.__dict__["description"].arrays if "description" in self.__dict__ else ()
+
+    def __repr__(self) -> str:
+        return repr(self.description)
+
+
+class DenseLayer(LayerView):
     """A dense layer of a model: its description, and its weights in the model's memory.
 
     Obtained from ``model.layers[i]``.
+
+    Attributes
+    ----------
+    weight : ndarray (inputs, units)
+        A read-only view that follows training. Assign to change.
+    bias : ndarray (units,)
+        The same.
     """
 
-    def __init__(self, network: Network, description: Dense, index: int) -> None:
-        self._network = network
-        self._index = index
-        self.description = description
-
-    @property
-    def name(self) -> str:
-        """The layer's name in ``state_dict``: "dense_0", "dense_1", ..."""
-        return self._network.architecture.dense_names()[self._index]
+    description: Dense
+    weight: Any
+    bias: Any
 
     @property
     def units(self) -> int:
@@ -38,35 +78,49 @@ class DenseLayer:
         """The activation."""
         return self.description.activation
 
-    @property
-    def weight(self) -> NDArray[Any]:
-        """Weights (inputs, units): a read-only view that follows training. Assign to change."""
-        return self._network.core.weight(self._index)
 
-    @weight.setter
-    def weight(self, value: ArrayLike) -> None:
-        self._network.load_state_dict({f"{self.name}.weight": value}, partial=True)
+class ResidualLayer:
+    """A residual of a model: its description, and the layers inside.
 
-    @property
-    def bias(self) -> NDArray[Any]:
-        """Biases (units,): a read-only view that follows training. Assign to change."""
-        return self._network.core.bias(self._index)
+    Obtained from ``model.layers[i]``.
+    """
 
-    @bias.setter
-    def bias(self, value: ArrayLike) -> None:
-        self._network.load_state_dict({f"{self.name}.bias": value}, partial=True)
+    def __init__(self, description: Residual, layers: list[ModelLayer]) -> None:
+        self.description = description
+        self.layers = layers
 
     def __repr__(self) -> str:
         return repr(self.description)
 
 
-def layers_of(network: Network) -> list[DenseLayer | Dropout]:
-    """Return the layers of a network, in order; of dense ones with their weights."""
-    layers: list[DenseLayer | Dropout] = []
-    for layer in network.architecture.layers:
-        if isinstance(layer, Dense):
-            index = sum(isinstance(other, DenseLayer) for other in layers)
-            layers.append(DenseLayer(network, layer, index))
+ModelLayer = LayerView | ResidualLayer | Layer
+
+
+def layers_of(network: Network) -> list[ModelLayer]:
+    """Return the layers of a network, in order; with their parameters where they have some."""
+    # The widths do not matter here, nor whether they are known.
+    names = iter([name for name, _, _ in network.architecture.compile(None).named])
+    return _faces(network, network.architecture.layers, names)
+
+
+def _faces(network: Network, layers: Iterable[Layer], names: Iterator[str]) -> list[ModelLayer]:
+    faces: list[ModelLayer] = []
+    for layer in layers:
+        if isinstance(layer, Residual):
+            faces.append(ResidualLayer(layer, _faces(network, layer.layers, names)))
+        elif isinstance(layer, Dense):
+            faces.append(DenseLayer(network, layer, next(names)))
+        elif layer.arrays:
+            faces.append(LayerView(network, layer, next(names)))
         else:
-            layers.append(layer)
-    return layers
+            faces.append(layer)
+    return faces
+
+
+def dense_layers(layers: Iterable[ModelLayer]) -> Iterator[DenseLayer]:
+    """Yield the dense layers among these, those inside others too, in the order of the walk."""
+    for layer in layers:
+        if isinstance(layer, DenseLayer):
+            yield layer
+        elif isinstance(layer, ResidualLayer):
+            yield from dense_layers(layer.layers)

@@ -119,10 +119,9 @@ class Network:
 
     def new_core(self, inputs: int) -> Core:
         """Return a core of this architecture, all weights zero; it is not this network's."""
-        described = self.architecture.for_core(inputs)
-        specs = described["layers"]
-        weights = sum(spec[0] * spec[1] for spec in specs)
-        widest = max(specs, key=lambda spec: spec[0] * spec[1])
+        sizes = self.architecture.compile(inputs).dense_sizes()
+        weights = sum(math.prod(size) for size in sizes)
+        widest = max(sizes, key=math.prod)
         too_many = (
             f"layers: expected a model that fits into memory, got {weights:,} weights, most "
             f"of them in a layer of {widest[0]} x {widest[1]}; use fewer units or inputs"
@@ -130,7 +129,9 @@ class Network:
         if weights > 2**40:  # before any size leaves the range of the core's integers
             raise ValueError(too_many)
         try:
-            return CORES[self.architecture.dtype](**described, loss_limit=self.loss_limit)
+            return CORES[self.architecture.dtype](
+                **self.architecture.for_core(inputs), loss_limit=self.loss_limit
+            )
         except MemoryError:
             raise MemoryError(too_many) from None
 
@@ -138,9 +139,11 @@ class Network:
         """Return such a core with the initial weights."""
         core = self.new_core(inputs)
         flat = np.zeros_like(core.parameters())
-        weights = [place for name, place in split(core, flat).items() if name.endswith(".weight")]
-        for i, (layer, place) in enumerate(zip(self.architecture.dense, weights, strict=True)):
-            place[...] = layer.initial_weight(len(place), self.architecture.seed, i)
+        places = split(core, flat)
+        for name, number, layer in self.architecture.compile(inputs).named:
+            for array in layer.arrays:
+                place = places[f"{name}.{array}"]
+                place[...] = layer.initial(array, place.shape, self.architecture.seed, number)
         core.set_parameters(flat)
         return core
 
@@ -166,18 +169,24 @@ class Network:
         """Return the arrays that a flat vector, such as a gradient, consists of: views by name."""
         return split(self.core, flat)
 
+    def array(self, name: str) -> Array:
+        """Return one array: a read-only view that follows training."""
+        return self.core.array(name)
+
     def split_layers(self, flat: Array) -> tuple[list[Array], list[Array]]:
         """Return a flat vector's weights (inputs, units) and biases (units,), as views."""
-        arrays = self.split(flat)
-        weights = [array for name, array in arrays.items() if name.endswith(".weight")]
-        return weights, [array for name, array in arrays.items() if name.endswith(".bias")]
+        arrays, names = self.split(flat), self.architecture.dense_names
+        return (
+            [arrays[f"{name}.weight"] for name in names],
+            [arrays[f"{name}.bias"] for name in names],
+        )
 
     def dense_layers(self) -> list[tuple[str, int, Activation]]:
         """Return name, units and activation of each Dense layer."""
         described = self.architecture
         return [
             (name, layer.units, layer.activation)
-            for name, layer in zip(described.dense_names(), described.dense, strict=True)
+            for name, layer in zip(described.dense_names, described.dense, strict=True)
         ]
 
     def state_dict(self) -> dict[str, Array]:
@@ -194,9 +203,11 @@ class Network:
         with _core.claim([self.claim], "load_state_dict", trains=False):
             core, inputs = self._core, self.architecture.input_size
             if core is None:
-                name = next(iter(self.architecture.shapes(1)))
+                # What lies before the first parameters changes no width.
+                name, _, layer = self.architecture.compile(None).named[0]
+                name = f"{name}.{layer.arrays[0]}"
                 first = data.as_array(name, state.get(name, ()))
-                if first.ndim != 2 or 0 in first.shape:
+                if first.ndim not in (1, 2) or 0 in first.shape:
                     core = self.core  # raises
                 inputs = first.shape[0]
                 core = self.initial_core(inputs)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa.answers.blame import Blame, largest
-from culpa.network.layers import DenseLayer
-from culpa.pages import curves, plain_words
+from culpa.network.layers import dense_layers
+from culpa.pages import plain_words
 from culpa.pages.plain_words import Outcome
 from culpa.parts.losses import probabilities
 from culpa.sequential import Sequential
@@ -88,7 +88,9 @@ def fix_weights(
         loss = np.inf
         if all(np.isfinite(value).all() for value in moved.values()):
             copy.load_state_dict(moved)
-            loss = float(copy.blame(x, y, want=["losses"]).losses[0])
+            walk = copy.blame(x, y, want=("losses", "hidden"))
+            if all(np.isfinite(h).all() for h in walk.hidden):
+                loss = float(walk.losses[0])
         if rate is None and promise > 0.0 and not loss <= before - 0.5 * tried * promise:
             continue
         break
@@ -114,12 +116,13 @@ def tell_story(
     x (1, inputs) and y (1,) or (1, outputs) are as the model takes them; target (outputs,) is y
     as one number per output.
     """
-    blame = model.blame(x, y, want=("losses", "nodes", "inputs", "weights"))
+    want = ("losses", "nodes", "inputs", "weights", "hidden", "slopes")
+    blame = model.blame(x, y, want=want)
     before = outcome(model, x, target, float(blame.losses[0]), names)
     check_finite(before, blame)
     fixed, loss_after, rate = fix_weights(model, x, y, blame, rate)
     after = outcome(fixed, x, target, loss_after, names)
-    walk = Walk(model, x, blame, before, fixed)
+    walk = Walk(model, x, blame, before, fixed, fixed.blame(x, y, want="hidden").hidden)
     return {
         "task": model.loss.task,
         "loss": model.loss.name,
@@ -167,7 +170,8 @@ def tell_story(
 
 def check_finite(before: Outcome, blame: Blame) -> None:
     """Raise where the guess or its blame overflowed."""
-    arrays = [blame.losses, blame.inputs, *blame.nodes, *blame.weights, before.response]
+    layers = [*blame.nodes, *blame.hidden, *blame.weights]
+    arrays = [blame.losses, blame.inputs, *layers, before.response]
     if not all(np.isfinite(a).all() for a in arrays):
         raise ValueError(
             "model: expected a finite guess and blame for this example, got NaN or infinity on the "
@@ -178,44 +182,30 @@ def check_finite(before: Outcome, blame: Blame) -> None:
 class Walk:
     """The numbers of one example at every node, column by column: the inputs, then the layers.
 
-    Error signals come from the core; sums and slopes are worked out again in float64 from the
-    weights, and differ from the core's by its rounding.
+    Activations, slopes and error signals are the core's; sums are worked out again in float64, of
+    the terms that the page shows, and differ from the core's by its rounding.
     """
 
     def __init__(
-        self, model: Sequential, x: Array, blame: Blame, before: Outcome, fixed: Sequential
+        self,
+        model: Sequential,
+        x: Array,
+        blame: Blame,
+        before: Outcome,
+        fixed: Sequential,
+        hidden_after: list[Array],
     ) -> None:
-        self.layers = [layer for layer in model.layers if isinstance(layer, DenseLayer)]
-        self.fixed = [layer for layer in fixed.layers if isinstance(layer, DenseLayer)]
-        self.before, self.blame, self.model = before, blame, model
+        self.layers = list(dense_layers(model.layers))
+        self.fixed = list(dense_layers(fixed.layers))
+        self.before, self.blame = before, blame
         self.x = x[0].astype(np.float64)
-        self.h: list[Array] = [self.x * model.input_scale]
-        self.z: list[Array] = [self.x]
-        self.slope: list[Array] = [np.full(len(self.x), model.input_scale)]
-        self.delta: list[Array] = [d[0].astype(np.float64) for d in [blame.inputs, *blame.nodes]]
-        self.h_after = [self.h[0]]
-        for layer in self.fixed:
-            z = times(self.h_after[-1], layer.weight) + layer.bias
-            self.h_after.append(curves.value_and_slope(layer.activation, z)[0])
-        for c, layer in enumerate(self.layers, 1):
-            z = times(self.h[-1], layer.weight) + layer.bias
-            h, slope = curves.value_and_slope(layer.activation, z)
-            self.z.append(z)
-            self.h.append(h)
-            self.slope.append(slope)
-            size = times(np.abs(self.h[c - 1]), np.abs(layer.weight)) + np.abs(layer.bias)
-            self._settle_kinks(c, size)
-
-    def _settle_kinks(self, c: int, size: Array) -> None:
-        """Note the nodes so near z = 0 that the core may have rounded to the other branch."""
-        eps = float(np.finfo(self.model.dtype).eps)
-        at_kink = np.flatnonzero(np.abs(self.z[c]) <= 16 * eps * size)
-        activation = self.layers[c - 1].activation
-        _, sides = curves.value_and_slope(activation, np.array([-1e-300, 1e-300]))
-        for j in at_kink if sides[0] != sides[1] else ():
-            sent = self._sent_back(c, int(j)).sum()
-            errors = np.abs(sides * sent - self.delta[c][j])
-            self.slope[c][j] = sides[int(np.argmin(errors))]
+        self.h = [self.x * model.input_scale, *map(only_row, blame.hidden)]
+        self.h_after = [self.h[0], *map(only_row, hidden_after)]
+        self.slope = [np.full(len(self.x), model.input_scale), *map(only_row, blame.slopes)]
+        self.delta = [only_row(d) for d in [blame.inputs, *blame.nodes]]
+        self.z = [self.x]
+        for h, layer in zip(self.h, self.layers, strict=False):
+            self.z.append(times(h, layer.weight) + layer.bias)
 
     def shown(self, c: int, top: int) -> list[int]:
         """Return the most blamed nodes of a column, in their order."""
@@ -368,6 +358,11 @@ class Walk:
                     }
                 )
         return answer
+
+
+def only_row(array: Array) -> Array:
+    """Return the one row of an answer (1, width), in float64."""
+    return np.asarray(array[0], np.float64)
 
 
 def times(h: Array, weight: Array) -> Array:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
 from culpa import _checks, _core
-from culpa.parts.layers import Activation, Dense, Dropout
+from culpa.parts.layer import Layer, Stages, compile_layers, layers_from_config
+from culpa.parts.layers import Dense, Dropout
 from culpa.parts.losses import LOSSES, Loss, as_loss
+from culpa.parts.residual import checked_layers
 
 __all__ = ["Architecture"]
 
@@ -23,8 +26,8 @@ class Architecture:
 
     Attributes
     ----------
-    layers : tuple of Dense and Dropout
-        From the inputs to the outputs, a Dense layer last.
+    layers : tuple of layers
+        From the inputs to the outputs; one of them is Dense.
     loss : Loss
         What training minimises.
     seed : int
@@ -39,7 +42,7 @@ class Architecture:
         What the inputs are called.
     """
 
-    layers: tuple[Dense | Dropout, ...]
+    layers: tuple[Layer, ...]
     loss: Loss
     seed: int = 0
     dtype: str = "float32"
@@ -50,7 +53,7 @@ class Architecture:
     def __post_init__(self) -> None:
         most = float(np.finfo(_checks.choice("dtype", self.dtype, DTYPES)).max)
         checked: dict[str, Any] = {
-            "layers": _checked_layers(self.layers),
+            "layers": _checked(checked_layers(self.layers)),
             "loss": as_loss(self.loss),
             "seed": _checks.integer("seed", self.seed, 0),
             "input_scale": _checks.number("input_scale", self.input_scale, -most, most),
@@ -62,16 +65,38 @@ class Architecture:
         checked["feature_names"] = _checks.feature_names(self.feature_names, self.input_size or 0)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        self.compile(self.input_size)  # raises where widths do not fit
 
-    @property
+    @cached_property
     def dense(self) -> tuple[Dense, ...]:
-        """The Dense layers, in order."""
-        return tuple(layer for layer in self.layers if isinstance(layer, Dense))
+        """The Dense layers in the order of the walk, those inside others too."""
+        parts = (part for layer in self.layers for part in layer.parts())
+        return tuple(part for part in parts if isinstance(part, Dense))
 
-    @property
+    @cached_property
     def output_size(self) -> int:
         """Number of outputs."""
-        return self.dense[-1].units
+        width = self.compile(self.input_size).width
+        assert width is not None
+        return width
+
+    @cached_property
+    def dense_names(self) -> list[str]:
+        """What the arrays of each Dense layer begin with: "dense_0", "dense_1", ..."""
+        named = self.compile(self.input_size).named
+        return [name for name, _, layer in named if isinstance(layer, Dense)]
+
+    def compile(self, inputs: int | None) -> Stages:
+        """Return the stages of a network of so many inputs; None: not known yet.
+
+        Raises
+        ------
+        ValueError
+            Where widths do not fit each other.
+        """
+        stages = Stages(inputs)
+        compile_layers(self.layers, stages, "layers")
+        return stages
 
     def with_inputs(self, inputs: int) -> Self:
         """Return the same with so many inputs."""
@@ -79,23 +104,13 @@ class Architecture:
 
     def for_core(self, inputs: int) -> dict[str, Any]:
         """Return the arguments that the core builds a network of so many inputs from."""
-        specs: list[tuple[int, int, str, float, float]] = []
-        input_dropout, width = 0.0, inputs
-        for layer in self.layers:
-            if isinstance(layer, Dense):
-                alpha = layer.activation.alpha or 0.0
-                specs.append((width, layer.units, layer.activation.name, alpha, 0.0))
-                width = layer.units
-            elif specs:
-                specs[-1] = (*specs[-1][:4], layer.rate)
-            else:
-                input_dropout = layer.rate
+        stages = self.compile(inputs)
         return {
-            "layers": specs,
+            "stages": stages.for_core(),
             "loss": self.loss.name,
             "loss_parameter": self.loss.parameter,
             "input_scale": self.input_scale,
-            "input_dropout": input_dropout,
+            "input_dropout": stages.input_dropout,
             "seed": self.seed,
             "member": 0,
         }
@@ -103,31 +118,13 @@ class Architecture:
     def shapes(self, inputs: int | None = None) -> dict[str, tuple[int, ...]]:
         """Return the shape of each array by name, of so many inputs or of `input_size`."""
         inputs = _checks.integer("input_size", inputs or self.input_size, 1)
-        arrays = _core.arrays_of(self.for_core(inputs)["layers"])
+        arrays = _core.arrays_of(self.for_core(inputs)["stages"])
         return {name: shape for name, _, shape, _ in arrays}
-
-    def dense_names(self) -> list[str]:
-        """Return the names of the Dense layers, as those of their arrays begin."""
-        names = self.shapes(1)  # which do not depend on the number of inputs
-        return [name.removesuffix(".weight") for name in names if name.endswith(".weight")]
 
     def config(self) -> dict[str, Any]:
         """Return the description as values that JSON knows."""
-        layers: list[dict[str, Any]] = []
-        for layer in self.layers:
-            if isinstance(layer, Dropout):
-                layers.append({"dropout": layer.rate})
-            else:
-                layers.append(
-                    {
-                        "dense": layer.units,
-                        "activation": layer.activation.name,
-                        "alpha": layer.activation.alpha,
-                        "initializer": layer.initializer,
-                    }
-                )
         return {
-            "layers": layers,
+            "layers": [layer.config() for layer in self.layers],
             "loss": {"name": self.loss.name, "parameter": self.loss.parameter},
             "seed": self.seed,
             "input_size": self.input_size,
@@ -145,19 +142,10 @@ class Architecture:
         KeyError, TypeError, ValueError
             Where it is not such a config.
         """
-        layers: list[Dense | Dropout] = []
-        for layer in config["layers"]:
-            if "dropout" in layer:
-                layers.append(Dropout(layer["dropout"]))
-                continue
-            name, alpha = layer["activation"], layer["alpha"]
-            takes_alpha = name in ("leaky_relu", "elu")
-            activation = Activation(name, alpha if takes_alpha else None)
-            layers.append(Dense(layer["dense"], activation, initializer=layer["initializer"]))
         kind = LOSSES[_checks.choice("loss", config["loss"]["name"], LOSSES)]
         parameter = config["loss"]["parameter"]
         return cls(
-            tuple(layers),
+            layers_from_config(config["layers"]),
             kind(*[parameter for _ in fields(kind)]),
             seed=config["seed"],
             dtype=config["dtype"],
@@ -167,22 +155,11 @@ class Architecture:
         )
 
 
-def _checked_layers(layers: Sequence[Dense | Dropout]) -> tuple[Dense | Dropout, ...]:
-    if isinstance(layers, (Dense, Dropout)) or not isinstance(layers, (list, tuple)):
-        raise TypeError(
-            f"layers: expected a list of culpa.Dense and culpa.Dropout, "
-            f"got {_checks.describe(layers)}"
-        )
-    for i, layer in enumerate(layers):
-        if not isinstance(layer, (Dense, Dropout)):
-            raise TypeError(
-                f"layers[{i}]: expected culpa.Dense or culpa.Dropout, got {_checks.describe(layer)}"
-            )
-        if isinstance(layer, Dropout) and i and isinstance(layers[i - 1], Dropout):
-            raise ValueError(f"layers[{i}]: expected no Dropout after a Dropout; use one")
-    if not layers or not isinstance(layers[-1], Dense):
+def _checked(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    if isinstance(layers[-1], Dropout):
+        raise ValueError(f"layers: expected no Dropout of the outputs, got {layers[-1]!r} last")
+    if not any(isinstance(part, Dense) for layer in layers for part in layer.parts()):
         raise ValueError(
-            "layers: expected a Dense layer last, the outputs; got "
-            + (f"{layers[-1]!r}" if layers else "none")
+            f"layers: expected at least one Dense layer, got {', '.join(map(repr, layers))}"
         )
-    return tuple(layers)
+    return layers

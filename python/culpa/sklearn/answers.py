@@ -129,7 +129,8 @@ class Answers:
             Sample weights; they matter to ``weights`` and ``biases`` alone.
         want : collection of str
             Any of ``"losses"``, ``"nodes"``, ``"inputs"``, ``"weights"`` (with the biases) and
-            ``"gradient_norms"``; only what is named is computed.
+            ``"gradient_norms"``, which are the default, ``"hidden"`` and ``"slopes"``; only what
+            is named is kept.
 
         Returns
         -------

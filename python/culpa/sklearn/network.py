@@ -13,7 +13,9 @@ from culpa import _core, data
 from culpa.data.sparse import SparseRows, is_sparse
 from culpa.network.network import Network
 from culpa.parts.architecture import Architecture
-from culpa.parts.layers import Activation, Dense, Dropout
+from culpa.parts.activations import Activation
+from culpa.parts.layer import Layer
+from culpa.parts.layers import Dense, Dropout
 from culpa.parts.losses import Loss
 from culpa.sklearn.pace import Pace
 
@@ -92,7 +94,7 @@ def architecture_of(
     seed : int
         Of dropout.
     """
-    layers: list[Dense | Dropout] = []
+    layers: list[Layer] = []
     for units, activation, rate in zip(widths[1:], activations, dropout, strict=False):
         layers.append(Dense(units, activation, initializer="zeros"))
         if rate:
@@ -110,9 +112,9 @@ class EstimatorNetwork(Network):
 
     def __init__(self, architecture: Architecture, *, loss_limit: float = 0.0) -> None:
         super().__init__(architecture, loss_limit=loss_limit)
-        layers = range(len(architecture.dense))  # views, which follow training
-        self._weights = [self.core.weight(i) for i in layers]
-        self._biases = [self.core.bias(i) for i in layers]
+        names = architecture.dense_names
+        self._weights = [self.array(f"{name}.weight") for name in names]
+        self._biases = [self.array(f"{name}.bias") for name in names]
         self._pace: Pace | None = None
         self._settings: tuple[float, float] | None = None
 

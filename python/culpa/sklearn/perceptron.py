@@ -27,7 +27,8 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from culpa import _aliases, data
 from culpa.data import rounding
 from culpa.machine.threads import own_threads
-from culpa.parts.layers import ACTIVATIONS, Activation, Dropout
+from culpa.parts.activations import ACTIVATIONS, Activation
+from culpa.parts.layers import Dropout
 from culpa.parts.optimizers import OPTIMIZERS, Optimizer, as_optimizer
 from culpa.parts.schedules import SCHEDULES, Schedule
 from culpa.sklearn.answers import Answers

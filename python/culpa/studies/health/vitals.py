@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from culpa import _core, data
+from culpa import data
 from culpa.data import target_size
 from culpa.data.examples import Examples
-from culpa.network.layers import DenseLayer
-from culpa.parts.layers import Dense
+from culpa.network.layers import DenseLayer, dense_layers
 from culpa.parts.optimizers import Adam
 from culpa.sequential import Sequential
 from culpa.studies.health.chance import chance_loss
@@ -48,27 +47,27 @@ def measure_vitals(
         Learning rate of the step that is tried.
     """
     core = model._network.core
-    layers = [layer for layer in model.layers if isinstance(layer, DenseLayer)]
+    layers = list(dense_layers(model.layers))
     bad = tuple(int(np.sum(~np.isfinite(x.weight)) + np.sum(~np.isfinite(x.bias))) for x in layers)
+    sound = not any(bad)
     nodes = [_Nodes(layer) for layer in layers]
     n = len(examples.x)
     squares = np.zeros(len(layers))
     overflow: int | None = None
-    probes = [] if any(bad) else [_probe(model, layer) for layer in layers]
     widest = max(examples.x.shape[1], *(layer.units for layer in layers))
     for rows in np.array_split(np.arange(n), -(-n // max(1, BATCH_VALUES // widest))):
         batch = examples.part(rows)
-        answer = core.blame(batch.for_core(), nodes=True)
+        answer = core.blame(batch.for_core(), nodes=True, hidden=sound, slopes=sound)
         if answer["row"] >= 0:
             batch.raise_not_finite(answer["row"])
         squares += [float(np.square(x, dtype=np.float64).sum()) for x in answer["nodes"]]
-        stop = _walk(probes, nodes, data.dense(batch.x)) if probes else None
+        stop = _add(nodes, answer["hidden"], answer["slopes"]) if sound else None
         if stop is not None:
             overflow = stop if overflow is None else min(stop, overflow)
     whole = core.blame(examples.for_core(), gradient=True)
     gradients, _ = model._network.split_layers(whole["gradient"])
     steps = _next_step(model, whole["gradient"], rate)
-    ok = [not any(bad) and (overflow is None or i < overflow) for i in range(len(layers))]
+    ok = [sound and (overflow is None or i < overflow) for i in range(len(layers))]
     table = tuple(
         LayerHealth(
             layer.name,
@@ -157,31 +156,12 @@ class _Nodes:
         return float(np.mean(self.flat >= SATURATED_EXAMPLES * self.rows)) if self.steepest else 0.0
 
 
-def _probe(model: Sequential, layer: DenseLayer) -> Sequential:
-    """Return one layer as a model of its own, whose loss makes its slopes its error signals."""
-    probe = type(model)(
-        [Dense(layer.units, layer.activation, initializer="zeros")],
-        loss="mae",
-        input_size=layer.weight.shape[0],
-        dtype=model.dtype,
-        input_scale=model.input_scale if layer.name == "dense_0" else 1.0,
-    )
-    probe.load_state_dict({"dense_0.weight": layer.weight, "dense_0.bias": layer.bias})
-    return probe
-
-
-def _walk(probes: list[Sequential], nodes: list[_Nodes], h: Array) -> int | None:
-    """Carry a batch through the layers; return the first whose activations are not finite."""
-    for i, (probe, node) in enumerate(zip(probes, nodes, strict=True)):
-        core, units = probe._network.core, probe.output_size
-        # Targets far below any output: mae's derivative is 1 / units, and the error signals are
-        # the slopes over the units, as the core itself computes them.
-        far_below = np.full((len(h), units), -np.finfo(probe.dtype).max / 4, probe.dtype)
-        answer = core.blame(_core.ExampleArrays(h, targets=far_below), nodes=True)
-        h, _ = core.predict(h)
+def _add(nodes: list[_Nodes], hidden: list[Array], slopes: list[Array]) -> int | None:
+    """Count a batch; return the first layer whose activations are not finite, and stop there."""
+    for i, (node, h, slope) in enumerate(zip(nodes, hidden, slopes, strict=True)):
         if not np.isfinite(h).all():
             return i
-        node.add(h, answer["nodes"][0] * units)
+        node.add(h, slope)
     return None
 
 
