@@ -1,5 +1,6 @@
 """Networks of stages give on CSR rows, to the bit, what they give on the same rows made dense."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -32,18 +33,21 @@ def behind(width: int) -> list[Stage]:
     ]
 
 
-# What reads the sparse rows.
+# What the sparse rows meet before the first Dense layer, whose product leaves out their zeros.
 FIRST: dict[str, list[Stage]] = {
     "dense": [],
+    "dropout": [oracle.Dropout(0.4)],
     "scale": [scale(INPUTS)],
     "two scales": [scale(INPUTS), scale(INPUTS)],
     "dropout and scale": [oracle.Dropout(0.4), scale(INPUTS)],
+}
+# What would make them dense is refused.
+REFUSED: dict[str, list[Stage]] = {
     "scale and dropout": [scale(INPUTS), oracle.Dropout(0.4)],
     "scale and relu": [scale(INPUTS), oracle.Activation("relu")],
-    "scale and softplus": [scale(INPUTS), oracle.Activation("softplus")],
     "scale and layer norm": [scale(INPUTS), norm(INPUTS)],
+    "softplus": [oracle.Activation("softplus")],
     "layer norm": [norm(INPUTS)],
-    "relu": [oracle.Activation("relu")],
     "residual": [Residual([scale(INPUTS)])],
     "residual of dense": [Residual([dense(INPUTS, 7, "tanh"), dense(7, INPUTS)])],
 }
@@ -97,3 +101,25 @@ def test_training_has_the_bits_of_dense_rows(name: str, dtype: str, optimizer: A
         one.fit(sparse.csr_array(problem.X), problem.y, **options)
         two.fit(problem.X, problem.y, **options)
         assert helpers.parameter_bytes(one) == helpers.parameter_bytes(two)
+
+
+CALLS: dict[str, Callable[[culpa.Sequential, Any, np.ndarray], object]] = {
+    "fit": lambda model, X, y: model.fit(X, y, verbose=False),
+    "predict": lambda model, X, y: model.predict(X),
+    "predict_logits": lambda model, X, y: model.predict_logits(X),
+    "predict_proba": lambda model, X, y: model.predict_proba(X),
+    "evaluate": lambda model, X, y: model.evaluate(X, y),
+    "blame": lambda model, X, y: model.blame(X, y),
+    "loss_and_gradients": lambda model, X, y: model.loss_and_gradients(X, y),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_make_rows_dense_is_refused_and_the_model_stays(name: str, call: str) -> None:
+    model = stacks.make_model(REFUSED[name] + behind(INPUTS), "cross_entropy", seed=2)
+    before = helpers.parameter_bytes(model)
+    X, y = sparse.csr_array(np.eye(3, INPUTS)), np.arange(3)
+    with pytest.raises(ValueError, match=r"expected dense rows.* no Dense layer"):
+        CALLS[call](model, X, y)
+    assert helpers.parameter_bytes(model) == before
