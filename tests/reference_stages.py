@@ -188,6 +188,32 @@ def reads(stages: Stages, x: ArrayLike) -> Iterator[tuple[Stage, Array]]:
         x = stage.forward(x)
 
 
+def fired(stages: Stages, x: ArrayLike) -> tuple[list[Array], list[Array]]:
+    """Return h = f(z) and f'(z) of each Dense layer, (n, units) each.
+
+    f is the layer's own activation, or that of an Activation right behind one that has none; the
+    identity counts as none.
+    """
+    hidden: list[Array] = []
+    slopes: list[Array] = []
+    x = np.asarray(x, dtype=np.float64)
+    stages = [s for s in stages if not (isinstance(s, Activation) and s.name == "identity")]
+    for i, stage in enumerate(stages):
+        if isinstance(stage, Residual):
+            inside = fired(stage.stages, x)
+            hidden, slopes = hidden + inside[0], slopes + inside[1]
+        elif isinstance(stage, Dense):
+            z, f = stage.pre_activation(x), Activation(stage.activation, stage.alpha)
+            behind = stages[i + 1] if i + 1 < len(stages) else None
+            if stage.activation == "identity" and isinstance(behind, Activation):
+                f = behind
+            slope, _ = f.backward(z, np.ones_like(z))
+            hidden.append(f.forward(z))
+            slopes.append(slope)
+        x = stage.forward(x)
+    return hidden, slopes
+
+
 def backward(stages: Stages, x: Array, dy: Array) -> tuple[Array, list[Array]]:
     """From dL_i/dy of the last stage return dL_i/dx of the first, and all examples' gradients."""
     inputs = []  # of each stage
@@ -208,6 +234,8 @@ class Walk:
     losses: Array  # (n,) L_i
     outputs: Array  # (n, m)
     inputs: Array  # (n, inputs) dL_i/dX
+    hidden: list[Array]  # a Dense layer each: (n, units) f(z)
+    slopes: list[Array]  # a Dense layer each: (n, units) f'(z)
     examples: dict[str, Array]  # by name of the array: (n, *shape), every example's own gradient
     share: Array  # (n,) w_i / sum(w)
 
@@ -242,7 +270,8 @@ class Walk:
 
     @property
     def gradient_norms(self) -> Array:
-        return np.linalg.norm(self.matrix, axis=1)
+        norms: Array = np.linalg.norm(self.matrix, axis=1)
+        return norms
 
 
 def backpropagate(
@@ -258,10 +287,13 @@ def backpropagate(
     outputs = forward(stages, x)
     losses, dy = reference.LOSSES[loss](outputs, y, **(loss_options or {}))
     dx, gradients = backward(stages, x, dy)
+    hidden, slopes = fired(stages, x)
     return Walk(
         losses=losses,
         outputs=outputs,
         inputs=dx,
+        hidden=hidden,
+        slopes=slopes,
         examples=dict(zip(arrays(stages), gradients, strict=True)),
         share=reference.batch_shares(len(losses), sample_weight),
     )

@@ -1,7 +1,5 @@
 """The oracle of stages is right: against PyTorch's autograd, finite differences, known answers."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,110 +11,14 @@ import reference_stages as oracle
 import stacks
 from reference_stages import Array, Stages
 from stacks import StageProblem
-from test_reference import import_torch, torch_activation, torch_losses
+from test_reference import import_torch
+from torch_stages import torch_answers, torch_network
 
 BY_NAME = {str(case): case for case in helpers.LOSSES}
 MSE, HUBER = BY_NAME["mse-real"], BY_NAME["huber-real-1.0"]
 CASES = [MSE, HUBER, BY_NAME["cross_entropy-labels-0.1"], BY_NAME["binary_cross_entropy-binary"]]
 
-# --- PyTorch -------------------------------------------------------------------------------------
-
-
-def torch_module(stage: oracle.Stage) -> Any:
-    """The same stage as PyTorch's users write it, in float64."""
-    torch = import_torch()
-    nn, tensor = torch.nn, torch.tensor
-
-    class Activation(nn.Module):  # type: ignore[misc, name-defined]
-        def __init__(self, name: str, alpha: float | None) -> None:
-            super().__init__()
-            self.name, self.alpha = name, alpha
-
-        def forward(self, x: Any) -> Any:
-            return torch_activation(self.name, x, self.alpha)
-
-    class Scale(nn.Module):  # type: ignore[misc, name-defined]
-        def __init__(self, factor: Array) -> None:
-            super().__init__()
-            self.factor = nn.Parameter(tensor(factor))
-
-        def forward(self, x: Any) -> Any:
-            return x * self.factor
-
-    class Residual(nn.Module):  # type: ignore[misc, name-defined]
-        def __init__(self, branch: Any) -> None:
-            super().__init__()
-            self.branch = branch
-
-        def forward(self, x: Any) -> Any:
-            return x + self.branch(x)
-
-    match stage:
-        case oracle.Dense():
-            linear = nn.Linear(*stage.weight.shape, dtype=torch.float64)
-            linear.weight.data, linear.bias.data = tensor(stage.weight.T), tensor(stage.bias)
-            return nn.Sequential(linear, Activation(stage.activation, stage.alpha))
-        case oracle.Scale():
-            return Scale(stage.factor)
-        case oracle.Activation():
-            return Activation(stage.name, stage.alpha)
-        case oracle.LayerNorm():
-            normed = nn.LayerNorm(len(stage.gain), eps=stage.epsilon, dtype=torch.float64)
-            normed.weight.data, normed.bias.data = tensor(stage.gain), tensor(stage.shift)
-            return normed
-        case oracle.Residual():
-            return Residual(torch_network(stage.stages))
-    raise TypeError(stage)
-
-
-def torch_network(stages: Stages) -> Any:
-    return import_torch().nn.Sequential(*map(torch_module, stages))
-
-
-def torch_answers(problem: StageProblem) -> dict[str, Array]:
-    """Loss and gradients by autograd; each example's by a backward pass of its own."""
-    torch = import_torch()
-    network = torch_network(problem.stages)
-    names = list(oracle.arrays(problem.stages))
-    pre_activations: list[Any] = []
-    for module in network.modules():
-        if isinstance(module, torch.nn.Linear):
-            module.register_forward_hook(lambda _, __, z: pre_activations.append(z))
-
-    X = torch.tensor(problem.X * problem.input_scale, requires_grad=True)
-    outputs = network(X)
-    losses = torch_losses(
-        problem.case.loss.name, outputs, torch.tensor(problem.y), problem.case.options
-    )
-    variables = list(network.parameters())
-
-    def gradients(scalar: Any, variables: list[Any]) -> list[np.ndarray]:
-        """Those of a Linear's weight are PyTorch's transposed: (outputs, inputs)."""
-        found = torch.autograd.grad(scalar, variables, retain_graph=True)
-        return [gradient.numpy() for gradient in found]
-
-    def by_name(scalar: Any) -> dict[str, Array]:
-        found = zip(names, gradients(scalar, variables), strict=True)
-        return {name: g.T if name.endswith(".weight") else g for name, g in found}
-
-    rows = len(problem.X)
-    w = torch.tensor(np.ones(rows) if problem.sample_weight is None else problem.sample_weight)
-    batch_loss = (w * losses).sum() / w.sum()
-    *nodes, inputs = gradients(losses.sum(), [*pre_activations, X])
-    own = [by_name(one) for one in losses]
-    walk = oracle.Walk(
-        losses=losses.detach().numpy(),
-        outputs=outputs.detach().numpy(),
-        inputs=inputs,
-        examples={name: np.stack([g[name] for g in own]) for name in names},
-        share=(w / w.sum()).numpy(),
-    )
-    return (
-        stacks.answers_of(walk)
-        | {f"nodes[{i}]": delta for i, delta in enumerate(nodes)}
-        | {f"gradients[{name}]": g for name, g in by_name(batch_loss).items()}
-        | {"loss": np.array(batch_loss.item())}
-    )
+# --- PyTorch --------------------------------------------------------------------------------------
 
 
 def assert_agrees_with_torch(problem: StageProblem) -> None:
@@ -302,6 +204,8 @@ def test_clipped_gradients_are_no_longer_than_the_bound_and_untouched_below_it()
             walk.losses[i : i + 1],
             walk.outputs[i : i + 1],
             walk.inputs[i : i + 1],
+            [],
+            [],
             {name: own[i : i + 1] for name, own in walk.examples.items()},
             np.ones(1),
         )
@@ -358,6 +262,24 @@ def test_layer_norm_of_one_number_gives_its_shift_and_passes_nothing_back() -> N
     assert not dx.any()
     assert not gain.any()
     np.testing.assert_array_equal(shift, dy)
+
+
+def test_a_layers_activation_is_its_own_or_the_one_right_behind_it() -> None:
+    z = np.array([[-1.0, 2.0]])
+    linear = oracle.Dense(np.eye(2), np.zeros(2))
+    relu, tanh = oracle.Activation("relu"), oracle.Activation("tanh")
+    activated = oracle.Dense(np.eye(2), np.zeros(2), "relu")
+    for stages, hidden, slopes in (
+        ([linear, relu, tanh], [[0.0, 2.0]], [[0.0, 1.0]]),
+        ([activated, tanh], [[0.0, 2.0]], [[0.0, 1.0]]),
+        ([linear, oracle.Dropout(0.5), relu], [[-1.0, 2.0]], [[1.0, 1.0]]),
+        ([oracle.Residual([linear, relu])], [[0.0, 2.0]], [[0.0, 1.0]]),
+        ([linear, oracle.Activation("identity"), relu], [[0.0, 2.0]], [[0.0, 1.0]]),
+        ([oracle.Residual([linear]), relu], [[-1.0, 2.0]], [[1.0, 1.0]]),
+    ):
+        got = oracle.fired(stages, z)
+        assert [array.tolist() for array in got[0]] == [hidden]
+        assert [array.tolist() for array in got[1]] == [slopes]
 
 
 def test_an_activation_behind_an_activation_takes_the_slope_at_a_kink_from_below() -> None:
