@@ -245,7 +245,7 @@ def _draw_problem(
             break
     else:
         return None  # a dead layer may leave the next at a kink whatever X is
-    y = _targets(case, outputs, rng)
+    y = draw_targets(case, outputs, rng)
     if widths[-1] == 1 and y.ndim == 2 and seed % 2 and case.targets != "probabilities":
         y = y[:, 0]
     sample_weight = None
@@ -259,7 +259,7 @@ def _draw_problem(
     return Problem(model, parameters, activations, alphas, case, X, y, sample_weight)
 
 
-def _targets(case: LossCase, outputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def draw_targets(case: LossCase, outputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     n, m = outputs.shape
     match case.targets:
         case "labels":
