@@ -196,7 +196,7 @@ template <class T> void bind_answers(py::class_<Model<T>> &model) {
       .def(
           "predict",
           [](M &model, const Inputs &x, bool classes) -> py::typing::Tuple<py::array, py::int_> {
-            const ExamplesView examples{.x = source(x, "x", model.network.inputs()), .y = {}};
+            const ExamplesView examples{.x = inputs_of(model, x), .y = {}};
             const std::size_t rows = examples.x.rows;
             PredictOut<T> out;
             py::array answer;

@@ -63,6 +63,15 @@ template <class F> auto compute_answer(F &&f) {
     }
 }
 
+// The rows that a model is asked about.
+template <class T> Source inputs_of(const Model<T> &model, const Inputs &x) {
+  const Source rows = source(x, "x", model.network.inputs());
+  if (rows.sparse() && model.network.sparse_values == 0)
+    throw py::value_error("X: expected dense rows, for what reads the inputs is no Dense layer, "
+                          "nor factors in front of one, got a sparse matrix; pass X.toarray()");
+  return rows;
+}
+
 // What examples a call works on. Keeps the arrays alive and their views together.
 struct ExampleArrays {
   Inputs x;
@@ -70,9 +79,7 @@ struct ExampleArrays {
 
   template <class T> ExamplesView view(const Model<T> &model, bool wants_targets = true) const {
     ExamplesView examples;
-    examples.x = source(x, "x", model.network.inputs());
-    if (examples.x.sparse() && model.network.sparse_values == 0)
-      throw py::value_error("x: expected dense rows, for what reads the inputs is no Dense layer");
+    examples.x = inputs_of(model, x);
     const std::size_t rows = examples.x.rows;
     if (labels)
       examples.y.labels = vector<std::int32_t>(*labels, "labels", rows);

@@ -99,9 +99,9 @@ class Model32:
         """
         What each input did to one output per row, by the method's definition.
         """
-    def blame(self, examples: ExampleArrays, *, nodes: bool = False, hidden: bool = False, slopes: bool = False, inputs: bool = False, gradient_norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
+    def blame(self, examples: ExampleArrays, *, want: collections.abc.Set[str]) -> dict[str, typing.Any]:
         """
-        The walk of a step without the update, and what is asked of it.
+        The walk of a step without the update, and what is asked of it: any of nodes, hidden, slopes, read (of dense rows), inputs, gradient_norms and gradient.
         """
     def copy_parameters(self) -> numpy.typing.NDArray[numpy.float32]:
         """
@@ -182,9 +182,9 @@ class Model64:
         """
         What each input did to one output per row, by the method's definition.
         """
-    def blame(self, examples: ExampleArrays, *, nodes: bool = False, hidden: bool = False, slopes: bool = False, inputs: bool = False, gradient_norms: bool = False, gradient: bool = False) -> dict[str, typing.Any]:
+    def blame(self, examples: ExampleArrays, *, want: collections.abc.Set[str]) -> dict[str, typing.Any]:
         """
-        The walk of a step without the update, and what is asked of it.
+        The walk of a step without the update, and what is asked of it: any of nodes, hidden, slopes, read (of dense rows), inputs, gradient_norms and gradient.
         """
     def copy_parameters(self) -> numpy.typing.NDArray[numpy.float64]:
         """

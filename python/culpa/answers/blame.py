@@ -429,7 +429,6 @@ def compute_blame(
             f"want: expected names among {', '.join(QUANTITIES)}, got {_checks.describe(want)}"
         )
     wanted = {_checks.choice("want", name, QUANTITIES) for name in want}
-    per_example = ("nodes", "inputs", "gradient_norms", "hidden", "slopes")
     core_wants = {"gradient" if name == "weights" else name for name in wanted} - {"losses"}
     examples, answer = _walk(network, X, y, sample_weight, core_wants)
     values: dict[str, Any] = {k: answer[k] for k in QUANTITIES if k in answer and k in wanted}
