@@ -126,8 +126,7 @@ LossSums blame(const Model<T> &model, const ExamplesView &examples, std::size_t 
   run(plan.threads, [&](Crew crew) {
     crew.poll = &poll;
     crew.polls_signals = crew.index == 0;
-    const Pass<T> pass{network,   model.parameters,    space, crew, plan.split,
-                       lowest_weight.data()};
+    const Pass<T> pass{network, model.parameters, space, crew, plan.split, lowest_weight.data()};
     const Keeping<T> keeping{pass,
                              out,
                              sample_weights,

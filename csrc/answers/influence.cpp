@@ -26,7 +26,8 @@ namespace {
 // Panels of test examples in a tile.
 constexpr std::size_t tile_panels = 4;
 
-template <class T> std::vector<Term<T>> terms_of(const Network &network, const Workspace<T> &space) {
+template <class T>
+std::vector<Term<T>> terms_of(const Network &network, const Workspace<T> &space) {
   std::vector<Term<T>> terms;
   for (std::size_t s = 0; s < network.stages.size(); ++s)
     if (const auto add = stage_kind<T>(network.stages[s].kind).terms)

@@ -56,8 +56,8 @@ std::size_t predict_block(const Model<T> &model, const ExamplesView &examples, R
     const std::size_t row = gather_targets(examples, positions, network.outputs(),
                                            space.labels.data(), space.targets.data());
     bad = bad == no_row ? row : bad;
-    judge(network, examples, positions.begin, space, 0, rows, Matrix<T>{},
-          out.losses + positions.begin, out.scores + positions.begin);
+    judge(network, examples, positions.begin, space, 0, rows,
+          {Matrix<T>{}, out.losses + positions.begin, out.scores + positions.begin});
   }
   return bad;
 }
@@ -79,10 +79,9 @@ PredictResult predict(const Model<T> &model, const ExamplesView &examples, std::
   std::vector<Workspace<T>> spaces;
   spaces.reserve(plan.threads);
   for (std::size_t i = 0; i < plan.threads; ++i) {
-    spaces.emplace_back(model.network, Room{.rows = height,
-                                            .sparse = sparse,
-                                            .guesses = true,
-                                            .judges = out.losses != nullptr});
+    spaces.emplace_back(
+        model.network,
+        Room{.rows = height, .sparse = sparse, .guesses = true, .judges = out.losses != nullptr});
     if (sparse)
       spaces.back().entries.reserve(entries, 1);
   }

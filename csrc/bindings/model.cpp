@@ -124,11 +124,8 @@ template <class T> State<T> state(const Model<T> &model) {
                         steps);
 }
 
-template <class T> void bind_model(py::module_ &m, const char *name) {
+template <class T> void bind_parameters(py::class_<Model<T>> &model) {
   using M = Model<T>;
-  py::class_<M> model(m, name, "A network with its weights and its optimizer's memory.");
-  bind_constructor(model, &make_model<T>, py::kw_only(), "stages"_a, "loss"_a, "loss_parameter"_a,
-                   "input_scale"_a, "input_dropout"_a, "seed"_a, "member"_a, "loss_limit"_a = 0.0);
   model
       .def(
           "parameters",
@@ -178,7 +175,13 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           "values"_a, "Replaces the whole flat vector.")
       .def("holds", &holds<T>, "weights"_a, "biases"_a,
            "Whether each dense layer has these very weights and biases: C-contiguous arrays of the "
-           "model's dtype, the same to the last bit.")
+           "model's dtype, the same to the last bit.");
+}
+
+// The optimizer and its memory.
+template <class T> void bind_optimizer(py::class_<Model<T>> &model) {
+  using M = Model<T>;
+  model
       .def(
           "set_optimizer",
           [](M &model, const Optimizer &optimizer) {
@@ -208,7 +211,12 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
             std::copy_n(two, model.moments.second.size(), model.moments.second.data());
             model.moments.steps = steps;
           },
-          "first"_a, "second"_a, "steps"_a, "Restores what moments() gave.")
+          "first"_a, "second"_a, "steps"_a, "Restores what moments() gave.");
+}
+
+template <class T> void bind_training(py::class_<Model<T>> &model) {
+  using M = Model<T>;
+  model
       .def_property(
           "steps",
           [](const M &model) {
@@ -245,38 +253,49 @@ template <class T> void bind_model(py::module_ &m, const char *name) {
           },
           "gradient"_a, "learning_rate"_a, "weight_sum"_a = 1.0,
           "One optimizer step with a given flat gradient.");
-  bind_answers<T>(model);
+}
 
-  m.def(
-      "train_side_by_side",
-      [](const std::vector<M *> &models, const std::vector<const JobArrays *> &arrays) {
-        if (models.size() != arrays.size())
-          throw py::value_error("jobs: expected one per model");
-        std::vector<TrainJob> jobs;
-        for (std::size_t i = 0; i < models.size(); ++i) {
-          if (!models[i] || !arrays[i])
-            throw py::type_error("models, jobs: expected no None among them");
-          for (std::size_t j = 0; j < i; ++j)
-            if (models[j] == models[i])
-              throw py::value_error("models: expected each model once");
-          jobs.push_back(arrays[i]->view(*models[i]));
-        }
-        std::vector<TrainResult> results;
-        {
-          const WithoutGil release;
-          std::vector<Guard *> guards;
-          guards.reserve(models.size());
-          for (const M *model : models)
-            guards.push_back(&model->guard);
-          const auto holds = hold_all(guards, Access::write, on_signals);
-          train_side_by_side(models, jobs, results, num_threads(), on_signals);
-        }
-        py::typing::List<ResultTuple> answer;
-        for (const TrainResult &result : results)
-          answer.append(to_tuple(result));
-        return answer;
-      },
-      "models"_a, "jobs"_a, "A chunk of several models: the same number of steps of each.");
+template <class T>
+py::typing::List<ResultTuple>
+train_models_side_by_side(const std::vector<Model<T> *> &models,
+                          const std::vector<const JobArrays *> &arrays) {
+  if (models.size() != arrays.size())
+    throw py::value_error("jobs: expected one per model");
+  std::vector<TrainJob> jobs;
+  for (std::size_t i = 0; i < models.size(); ++i) {
+    if (!models[i] || !arrays[i])
+      throw py::type_error("models, jobs: expected no None among them");
+    for (std::size_t j = 0; j < i; ++j)
+      if (models[j] == models[i])
+        throw py::value_error("models: expected each model once");
+    jobs.push_back(arrays[i]->view(*models[i]));
+  }
+  std::vector<TrainResult> results;
+  {
+    const WithoutGil release;
+    std::vector<Guard *> guards;
+    guards.reserve(models.size());
+    for (const Model<T> *model : models)
+      guards.push_back(&model->guard);
+    const auto holds = hold_all(guards, Access::write, on_signals);
+    train_side_by_side(models, jobs, results, num_threads(), on_signals);
+  }
+  py::typing::List<ResultTuple> answer;
+  for (const TrainResult &result : results)
+    answer.append(to_tuple(result));
+  return answer;
+}
+
+template <class T> void bind_model(py::module_ &m, const char *name) {
+  py::class_<Model<T>> model(m, name, "A network with its weights and its optimizer's memory.");
+  bind_constructor(model, &make_model<T>, py::kw_only(), "stages"_a, "loss"_a, "loss_parameter"_a,
+                   "input_scale"_a, "input_dropout"_a, "seed"_a, "member"_a, "loss_limit"_a = 0.0);
+  bind_parameters(model);
+  bind_optimizer(model);
+  bind_training(model);
+  bind_answers<T>(model);
+  m.def("train_side_by_side", &train_models_side_by_side<T>, "models"_a, "jobs"_a,
+        "A chunk of several models: the same number of steps of each.");
 }
 
 } // namespace

@@ -45,8 +45,7 @@ void lay_out(Network &network, std::size_t s) {
   Stage &stage = network.stages[s];
   const std::vector<Declared> declared = arrays_of(stage.kind);
   stage.first_array = network.arrays.size();
-  if (!stage.learning_rate_factors.empty() &&
-      stage.learning_rate_factors.size() != declared.size())
+  if (!stage.learning_rate_factors.empty() && stage.learning_rate_factors.size() != declared.size())
     throw std::invalid_argument("learning_rate_factors: expected one for each array");
   for (std::size_t i = 0; i < declared.size(); ++i) {
     const Declared &own = declared[i];

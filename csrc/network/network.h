@@ -83,8 +83,8 @@ struct Place {
 
 struct Network {
   std::vector<Stage> stages;
-  std::vector<Array> arrays; // in the order in which they lie in the flat vector
-  std::vector<Unit> units;   // the arrays in pieces
+  std::vector<Array> arrays;                  // in the order in which they lie in the flat vector
+  std::vector<Unit> units;                    // the arrays in pieces
   std::vector<std::size_t> dense;             // which stages are dense layers
   std::vector<std::vector<std::size_t>> adds; // per value: the stages that add it, the last first
   std::size_t lowest = 0;                     // the first stage with arrays

@@ -77,8 +77,7 @@ Workspace<T>::Workspace(const Network &network, const Room &room)
     make_room_to_train(network, room.flat_gradient);
 }
 
-template <class T>
-void Workspace<T>::place_values(const Network &network, const Room &room) {
+template <class T> void Workspace<T>::place_values(const Network &network, const Room &room) {
   used_ = 0;
   hidden.clear();
   slopes.clear();
@@ -90,15 +89,13 @@ void Workspace<T>::place_values(const Network &network, const Room &room) {
   for (std::size_t s = 0; s < network.stages.size(); ++s) {
     const Stage &stage = network.stages[s];
     const bool entries_only = is_sparse(s + 1);
-    const auto wanted = [&](bool wants) {
-      return wants ? matrix(stage.outputs) : Matrix<T>{};
-    };
+    const auto wanted = [&](bool wants) { return wants ? matrix(stage.outputs) : Matrix<T>{}; };
     hidden.push_back(wanted(!entries_only));
     delta.push_back(wanted(!entries_only || room.inputs));
     slopes.push_back(wanted(room.all_slopes || keeps_slopes(stage)));
     normalized.push_back(wanted(stage.kind == Kind::layer_norm));
-    products.push_back(wanted(stage.kind == Kind::layer_norm ||
-                              (stage.kind == Kind::scale && !entries_only)));
+    products.push_back(
+        wanted(stage.kind == Kind::layer_norm || (stage.kind == Kind::scale && !entries_only)));
   }
   input_delta = room.inputs ? matrix(network.inputs()) : Matrix<T>{};
 }

@@ -113,11 +113,8 @@ void square_norms(const Network &network, Workspace<T> &space, std::size_t s, Ra
   std::fill(of_x + rows.begin, of_x + rows.end, 1.0);
   std::fill(of_delta + rows.begin, of_delta + rows.end, 0.0);
   if (x.data)
-    k.row_squares({.values = x.data,
-                   .stride = x.stride,
-                   .columns = x.columns,
-                   .rows = rows,
-                   .sums = of_x});
+    k.row_squares(
+        {.values = x.data, .stride = x.stride, .columns = x.columns, .rows = rows, .sums = of_x});
   else
     k.sparse_row_squares({.x = space.entries.view(s),
                           .columns = network.stages[s].inputs,

@@ -9,8 +9,7 @@ using kernels::active;
 
 template <class T>
 bool judge(const Network &network, const ExamplesView &examples, std::size_t first,
-           Workspace<T> &space, std::size_t thread, Range rows, Matrix<T> delta,
-           double *losses, double *scores) {
+           Workspace<T> &space, std::size_t thread, Range rows, const Judgement<T> &out) {
   const Matrix<T> outputs = space.hidden.back();
   active<T>().loss({.kind = network.loss,
                     .parameter = static_cast<T>(network.loss_parameter),
@@ -22,16 +21,16 @@ bool judge(const Network &network, const ExamplesView &examples, std::size_t fir
                     .outputs = network.outputs(),
                     .labels = examples.y.labels ? space.labels.data() : nullptr,
                     .targets = space.targets.data(),
-                    .delta = delta.data,
-                    .losses = losses,
-                    .scores = scores,
+                    .delta = out.delta.data,
+                    .losses = out.losses,
+                    .scores = out.scores,
                     .score_scale = examples.score_scale,
                     .scratch = space.scratch.data() + thread * space.scratch_size});
   bool finite = true;
   for (std::size_t r = rows.begin; r < rows.end; ++r) // without a branch: it runs on all lanes
-    finite &= std::abs(losses[r]) <= std::numeric_limits<double>::max();
+    finite &= std::abs(out.losses[r]) <= std::numeric_limits<double>::max();
   if (examples.exact)
-    judge_exactly(network, examples, first, outputs, rows, losses, scores);
+    judge_exactly(network, examples, first, outputs, rows, out.losses, out.scores);
   return finite;
 }
 
@@ -61,7 +60,7 @@ void add_up(const ExamplesView &examples, const Workspace<T> &space, Range posit
 
 #define CULPA_INSTANTIATE(T)                                                                       \
   template bool judge(const Network &, const ExamplesView &, std::size_t, Workspace<T> &,          \
-                      std::size_t, Range, Matrix<T>, double *, double *);                          \
+                      std::size_t, Range, const Judgement<T> &);                                   \
   template void add_up(const ExamplesView &, const Workspace<T> &, Range, LossSums &);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)

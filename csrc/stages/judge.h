@@ -9,13 +9,18 @@
 
 namespace culpa {
 
-// Losses and scores of `rows` of outputs, of which row 0 is position `first` of the examples, and
-// dL_i/dh into delta where that has data. The targets are gathered before. Gives whether all losses
-// are finite; `thread` says which part of the workspace's scratch is free.
+// Where a judgement goes: dL_i/dh (no data: not wanted), and per row.
+template <class T> struct Judgement {
+  Matrix<T> delta;
+  double *losses, *scores;
+};
+
+// Judges `rows` of the workspace's outputs, of which row 0 is position `first` of the examples; the
+// targets are gathered before. Gives whether all losses are finite. `thread` says which part of the
+// scratch is free.
 template <class T>
 bool judge(const Network &network, const ExamplesView &examples, std::size_t first,
-           Workspace<T> &space, std::size_t thread, Range rows, Matrix<T> delta,
-           double *losses, double *scores);
+           Workspace<T> &space, std::size_t thread, Range rows, const Judgement<T> &out);
 
 // Losses and scores once more, in float64 and from the targets as they were given: for targets
 // whose spread the model's dtype rounds away. What the loss kernel says of the rounded ones

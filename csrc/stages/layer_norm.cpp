@@ -1,5 +1,5 @@
-// z = normalized * gain + shift, normalized = (x - mean) / sqrt(variance + epsilon), each row by its
-// own mean and variance (Ba, Kiros & Hinton 2016, "Layer normalization").
+// z = normalized * gain + shift, normalized = (x - mean) / sqrt(variance + epsilon), each row by
+// its own mean and variance (Ba, Kiros & Hinton 2016, "Layer normalization").
 //
 // An example's gradient is delta * normalized (`products` holds it) for the gain, and delta for the
 // shift.
@@ -82,12 +82,13 @@ void multiply(const Pass<T> &pass, std::size_t s, Range rows, Range some_panels)
   const std::size_t begin = rows.begin * k.panel, n = (rows.end - rows.begin) * k.panel;
   copy_rows(delta, products, rows, some_panels);
   for (std::size_t p = some_panels.begin; p < some_panels.end; ++p)
-    k.multiply(products.data + p * products.stride + begin, normalized.data + p * normalized.stride + begin, n);
+    k.multiply(products.data + p * products.stride + begin,
+               normalized.data + p * normalized.stride + begin, n);
 }
 
 template <class T>
-void gradient(const Network &network, const Workspace<T> &space, const Unit &unit,
-              std::size_t rows, T *gradient, const Place &place, bool accumulate) {
+void gradient(const Network &network, const Workspace<T> &space, const Unit &unit, std::size_t rows,
+              T *gradient, const Place &place, bool accumulate) {
   const auto &k = active<T>();
   const bool gain = unit.array == network.stages[unit.stage].first_array;
   const Matrix<T> from = gain ? space.products[unit.stage] : space.delta[unit.stage];

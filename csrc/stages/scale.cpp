@@ -24,7 +24,8 @@ void forward(const Pass<T> &pass, std::size_t s, Matrix<T> z, kernels::End /*end
     SparseBlock<T> &entries = pass.space.entries;
     const T *x = entries.values_after(s);
     T *to = entries.scaled[s].values.data();
-    return each_entry(entries, rows, [&](std::size_t e, std::size_t c) { to[e] = x[e] * factor[c]; });
+    return each_entry(entries, rows,
+                      [&](std::size_t e, std::size_t c) { to[e] = x[e] * factor[c]; });
   }
   const Matrix<T> x = pass.x(s);
   active<T>().affine({.x = x.data,

@@ -57,9 +57,8 @@ template <class T> std::size_t gather_inputs(const Pass<T> &pass, const Block &b
   const std::size_t bad = gather(examples.x, examples, positions, block.positions.begin, scale,
                                  space.hidden[0], space.row_buffers[pass.crew.index]);
   if (drops)
-    drop_values<T>(space.hidden[0], nullptr, mine,
-                   {0, panels(network.inputs(), active<T>().panel)}, network.input_dropout,
-                   *block.draw, 0);
+    drop_values<T>(space.hidden[0], nullptr, mine, {0, panels(network.inputs(), active<T>().panel)},
+                   network.input_dropout, *block.draw, 0);
   return bad;
 }
 
@@ -114,9 +113,8 @@ bool forward(const Pass<T> &pass, const Block &block, std::atomic<std::size_t> &
       crew.wait();
     const bool whole_rows = stage_kind<T>(stage.kind).whole_rows || pass.reads_entries(s + 1);
     const Region region = own_region(pass, block.rows(), stage.outputs, whole_rows);
-    by_stretches(crew, region.rows, [&](Range rows) {
-      forward_stage(pass, s, {rows, region.panels}, block.draw);
-    });
+    by_stretches(crew, region.rows,
+                 [&](Range rows) { forward_stage(pass, s, {rows, region.panels}, block.draw); });
   }
   if (pass.split == Split::columns)
     crew.wait();
@@ -124,8 +122,9 @@ bool forward(const Pass<T> &pass, const Block &block, std::atomic<std::size_t> &
     return true;
 
   crew.enter(Phase::loss);
-  const bool finite = judge(network, block.examples, block.positions.begin, space, crew.index, mine,
-                            space.delta.back(), space.losses.data(), space.scores.data());
+  const Judgement<T> out{space.delta.back(), space.losses.data(), space.scores.data()};
+  const bool finite =
+      judge(network, block.examples, block.positions.begin, space, crew.index, mine, out);
   crew.enter(Phase::rest);
   return finite;
 }
@@ -147,8 +146,7 @@ template <class T> void finish_delta(const Pass<T> &pass, std::size_t s, const R
   }
 }
 
-template <class T>
-void backward(const Pass<T> &pass, std::size_t rows, std::size_t lowest) {
+template <class T> void backward(const Pass<T> &pass, std::size_t rows, std::size_t lowest) {
   const Network &network = pass.network;
   const Workspace<T> &space = pass.space;
   const auto multiply = [&](std::size_t s, const Region &region) {

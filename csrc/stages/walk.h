@@ -1,6 +1,6 @@
 // The walk of a block of examples through the network: a guess, its loss, and error signals back.
-// The rows' phase; then, after a barrier, gradients of the weights. All is called by every thread of
-// a crew, each for its part.
+// The rows' phase; then, after a barrier, gradients of the weights. All is called by every thread
+// of a crew, each for its part.
 #pragma once
 
 #include <algorithm>

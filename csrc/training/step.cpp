@@ -186,10 +186,10 @@ void Steps<T>::finish_unit(const Step<T> &step, std::size_t u, T *gradient, cons
   if (job_.privacy.noise > 0)
     add_noise(network, unit, gradient, place, job_.privacy, step.draw.step);
   if (job_.squares)
-    space.squares[u] = network.arrays[unit.array].decays
-                           ? sum_of_squares(model_.parameters.values.data(),
-                                            network.place_in_flat(unit))
-                           : 0;
+    space.squares[u] =
+        network.arrays[unit.array].decays
+            ? sum_of_squares(model_.parameters.values.data(), network.place_in_flat(unit))
+            : 0;
   if (job_.norms || job_.clip_norm > 0)
     space.norms[u] = sum_of_squares(gradient, place);
   if (!holds_weights_back_)

@@ -80,8 +80,7 @@ void apply(Model<T> &model, const T *gradient, double learning_rate, double weig
   run(useful, [&](const Crew &crew) {
     const Range units = own_units(network.units, crew);
     for (std::size_t u = units.begin; u < units.end; ++u)
-      update_unit(model, rule, network.units[u], gradient,
-                  network.place_in_flat(network.units[u]));
+      update_unit(model, rule, network.units[u], gradient, network.place_in_flat(network.units[u]));
   });
 }
 

@@ -248,9 +248,8 @@ AttributeResult attribute(const Model<T> &model, const AttributeJob &job,
   std::atomic<std::size_t> bad_x{no_row}, bad_baseline{no_row};
   const bool finished = share_out(plan.threads, rows, portion.height, interrupt,
                                   [&](Range mine, std::size_t thread, const Crew &crew) {
-                                    const AttributeResult bad =
-                                        attribute_block(model, job, mine, portion, spaces[thread],
-                                                        out, crew);
+                                    const AttributeResult bad = attribute_block(
+                                        model, job, mine, portion, spaces[thread], out, crew);
                                     report_row(bad_x, bad.x_row);
                                     report_row(bad_baseline, bad.baseline_row);
                                   });

@@ -29,13 +29,35 @@ Room room_of(const Network &network, const AttributeJob &job, const Portion &por
           .inputs = find_entry(network) == 0};
 }
 
+// A matrix that a method works in, and its shape.
+template <class T> struct Wanted {
+  Matrix<T> *matrix;
+  std::size_t columns, rows;
+};
+
+// Gives the storage of all of them, which lie in it one after the other.
+template <class T> Buffer<T> deal_out(const std::vector<Wanted<T>> &wanted) {
+  const auto panel = active<T>().panel;
+  const auto stride = [&](std::size_t rows) { return (rows + (rows > 1 ? 1 : 0)) * panel; };
+  std::size_t size = 0;
+  for (const Wanted<T> &one : wanted)
+    size += panels(one.columns, panel) * stride(one.rows);
+  Buffer<T> storage(size);
+  T *next = storage.data();
+  for (const Wanted<T> &one : wanted) {
+    *one.matrix = {next, stride(one.rows), one.columns};
+    next += panels(one.columns, panel) * stride(one.rows);
+  }
+  return storage;
+}
+
 } // namespace
 
 template <class T>
 AttributeSpace<T>::AttributeSpace(const Network &network, const AttributeJob &job,
                                   const Portion &portion, bool wants_nodes, const T *transposed)
-    : lowest_weight(transposed), entry(find_entry(network)), path(network, room_of(network, job, portion, wants_nodes)),
-      height(portion.height) {
+    : lowest_weight(transposed), entry(find_entry(network)),
+      path(network, room_of(network, job, portion, wants_nodes)), height(portion.height) {
   const std::size_t pairs = portion.pairs();
   const bool set = job.background.data != nullptr;
   const bool walks = job.method == Method::path || job.method == Method::expected;
@@ -46,22 +68,16 @@ AttributeSpace<T>::AttributeSpace(const Network &network, const AttributeJob &jo
                             : own_baseline                 ? height
                                                            : 1;
   if (job.method == Method::deeplift)
-    end = std::make_unique<Workspace<T>>(network,
-                                         Room{.rows = height + based, .all_slopes = true});
+    end = std::make_unique<Workspace<T>>(network, Room{.rows = height + based, .all_slopes = true});
   if (wants_nodes)
     tangent = std::make_unique<Workspace<T>>(
         network, Room{.rows = portion.rows(), .guesses = true, .judges = false});
 
-  const auto panel = active<T>().panel;
   const std::size_t inputs = network.inputs(), width = network.width(entry);
   std::size_t units = 0; // of the hidden dense layers
   for (std::size_t l = 0; wants_nodes && l + 1 < network.dense.size(); ++l)
     units += network.stages[network.dense[l]].outputs;
-  struct Wanted {
-    Matrix<T> *matrix;
-    std::size_t columns, rows;
-  };
-  std::vector<Wanted> wanted = {{&gradient, inputs, pairs}};
+  std::vector<Wanted<T>> wanted = {{&gradient, inputs, pairs}};
   if (walks || smooth)
     wanted.push_back({&sum, width, pairs});
   if (walks)
@@ -75,16 +91,7 @@ AttributeSpace<T>::AttributeSpace(const Network &network, const AttributeJob &jo
     baselines = from_row(x, height);
   else
     wanted.push_back({&baselines, inputs, based});
-  const auto stride = [&](std::size_t rows) { return (rows + (rows > 1 ? 1 : 0)) * panel; };
-  std::size_t size = 0;
-  for (const Wanted &one : wanted)
-    size += panels(one.columns, panel) * stride(one.rows);
-  storage = Buffer<T>(size);
-  T *next = storage.data();
-  for (const Wanted &one : wanted) {
-    *one.matrix = {next, stride(one.rows), one.columns};
-    next += panels(one.columns, panel) * stride(one.rows);
-  }
+  storage = deal_out(wanted);
 
   nodes = Buffer<double>(height * units);
   if (set)
@@ -166,7 +173,8 @@ void backward_rest(const Model<T> &model, AttributeSpace<T> &space, std::size_t 
     const auto j = static_cast<std::size_t>(targets[r % count]);
     delta.data[j / panel * delta.stride + r * panel + j % panel] = T(1);
   }
-  backward(pass_of(model, space.path, space.lowest_weight), rows, space.entry ? space.entry - 1 : 0);
+  backward(pass_of(model, space.path, space.lowest_weight), rows,
+           space.entry ? space.entry - 1 : 0);
 }
 
 template <class T>

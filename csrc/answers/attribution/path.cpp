@@ -78,8 +78,7 @@ void add_conductance(const Model<T> &model, const double *weights, std::size_t s
   const Matrix<T> first = tangents[space.entry];
   for (std::size_t p = 0; p < panels(first.columns, k.panel); ++p)
     for (std::size_t i = 0; i < steps; ++i)
-      std::copy_n(space.way.data + p * space.way.stride, n,
-                  first.data + p * first.stride + i * n);
+      std::copy_n(space.way.data + p * space.way.stride, n, first.data + p * first.stride + i * n);
   for (std::size_t s = space.entry ? space.entry - 1 : 0; s < network.dense.back(); ++s) {
     const Stage &stage = network.stages[s];
     const Matrix<T> dz = tangents[s + 1];

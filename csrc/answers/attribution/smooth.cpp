@@ -1,5 +1,6 @@
 // SmoothGrad (Smilkov, Thorat, Kim, Viegas & Wattenberg 2017, "SmoothGrad: removing noise by adding
-// noise"): the mean of df/dx at x plus normal noise. The error signals of the entry are summed over the samples, so only one product goes back to the inputs.
+// noise"): the mean of df/dx at x plus normal noise. The error signals of the entry are summed over
+// the samples, so only one product goes back to the inputs.
 #include <algorithm>
 
 #include "answers/attribution/attribution.h"
