@@ -181,6 +181,16 @@ def make_model(
     return model
 
 
+def shake(model: culpa.Sequential, seed: int = 0) -> culpa.Sequential:
+    """Move every parameter of a model: gains, shifts and factors too."""
+    rng = np.random.default_rng(seed)
+    state = model.state_dict()
+    model.load_state_dict(
+        {name: value + 0.3 * rng.standard_normal(value.shape) for name, value in state.items()}
+    )
+    return model
+
+
 def make_problem(
     widths: Sequence[int],
     activations: Sequence[str],

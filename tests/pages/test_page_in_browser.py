@@ -68,6 +68,22 @@ def tiny_page() -> str:
     return culpa.page(model, np.ones((1, 2)), guess + 3e-7)
 
 
+def stages_page(layers: list[Any], loss: str = "cross_entropy", **options: Any) -> str:
+    """A network with other layers than Dense, whose gains and factors are not what they began as."""
+    dtype, scale = options.pop("dtype", "float32"), options.pop("input_scale", 1.0)
+    model = culpa.Sequential(layers, loss, input_size=5, input_scale=scale, dtype=dtype)
+    helpers.shake(model)
+    X, y = np.random.default_rng(1).normal(size=(2, 5)), np.array([2, 0])
+    real = np.random.default_rng(2).normal(size=(2, model.output_size))
+    return culpa.page(model, X, y if loss == "cross_entropy" else real, 0, **options)
+
+
+def block(units: int, inside: int = 7, activation: str = "relu") -> culpa.Residual:
+    return culpa.Residual(
+        [culpa.LayerNorm(), culpa.Dense(inside, activation), culpa.Dropout(0.1), culpa.Dense(units)]
+    )
+
+
 REAL, COUNTS = helpers.LossCase(culpa.MSE(), "real"), helpers.LossCase(culpa.Poisson(), "counts")
 BINARY = helpers.LossCase(culpa.BinaryCrossEntropy(), "binary")
 PAGES = {
@@ -93,6 +109,32 @@ PAGES = {
     "soft": lambda: problem_page((4, 5, 3), ["gelu_tanh", "tanh"], helpers.LOSSES[3]),
     "wide": lambda: problem_page((90, 60, 40, 30), ["relu"] * 2 + ["identity"], helpers.LOSSES[0]),
     "deep": lambda: problem_page((3, *[4] * 12, 2), ["tanh"] * 12 + ["identity"], REAL),
+    "scale": lambda: stages_page(
+        [culpa.Scale(), culpa.Dense(6, "silu"), culpa.Dense(3)], input_scale=0.5
+    ),
+    "norm": lambda: stages_page(
+        [culpa.Dense(6), culpa.LayerNorm(), culpa.Activation("relu"), culpa.Dense(3)],
+    ),
+    "residual": lambda: stages_page(
+        [
+            culpa.Scale(),
+            culpa.Dense(6, "relu"),
+            block(6),
+            block(6, 4, "tanh"),
+            culpa.Activation("gelu"),
+            culpa.Dense(3),
+        ],
+    ),
+    "norm-first-and-last": lambda: stages_page(
+        [culpa.LayerNorm(), culpa.Dense(40, "tanh"), culpa.Dense(3, "gelu"), culpa.LayerNorm()],
+        "mse",
+        input_scale=0.5,
+    ),
+    "residual-last": lambda: stages_page(
+        [culpa.Residual([culpa.Dense(5, "tanh"), culpa.Dense(5)]), culpa.Dense(2), block(2)],
+        "mae",
+        dtype="float64",
+    ),
     "colour": lambda: problem_page((60, 5, 2), ["tanh", "identity"], REAL, shape=(4, 5, 3)),
 }
 
@@ -250,6 +292,9 @@ def assert_sheet_is_true(sheet: dict[str, Any], exact: float, digits: int | None
         elif part == "times":
             assert product is not None
             product *= value
+        elif part == "through":
+            assert product is not None
+            product += value
         elif part == "rounding":
             assert product is not None
             product, rounding = product + value, value
@@ -290,6 +335,7 @@ def test_the_numbers_of_every_node_add_up_as_printed(tab: browser.Tab, path: Pat
             assert parts[-1] == "result"
             rounded += "rounding" in parts
             assert ("rest" in parts) == bool(node.get("others"))
+            assert ("through" in parts) == bool(column.get("between"))
             assert_sheet_is_true(chain, node["delta"], 4)
             if c > 0:
                 arrival = tab.run(f"({ROWS})('arrival')")
