@@ -68,20 +68,13 @@ def tiny_page() -> str:
     return culpa.page(model, np.ones((1, 2)), guess + 3e-7)
 
 
-def stages_page(layers: list[Any], loss: str = "cross_entropy", **options: Any) -> str:
-    """A network with other layers than Dense, whose gains and factors are not what they began as."""
-    dtype, scale = options.pop("dtype", "float32"), options.pop("input_scale", 1.0)
-    model = culpa.Sequential(layers, loss, input_size=5, input_scale=scale, dtype=dtype)
+def stages_page(stack: str, loss: str = "mse", **options: Any) -> str:
+    """A page of layers of other kinds, whose parameters are no longer what they began as."""
+    model = culpa.Sequential(helpers.STACKS[stack], loss, input_size=5, **options)
     helpers.shake(model)
-    X, y = np.random.default_rng(1).normal(size=(2, 5)), np.array([2, 0])
-    real = np.random.default_rng(2).normal(size=(2, model.output_size))
-    return culpa.page(model, X, y if loss == "cross_entropy" else real, 0, **options)
-
-
-def block(units: int, inside: int = 7, activation: str = "relu") -> culpa.Residual:
-    return culpa.Residual(
-        [culpa.LayerNorm(), culpa.Dense(inside, activation), culpa.Dropout(0.1), culpa.Dense(units)]
-    )
+    rng = np.random.default_rng(1)
+    y = np.array([1]) if loss == "cross_entropy" else rng.normal(size=(1, model.output_size))
+    return culpa.page(model, rng.normal(size=(1, 5)), y)
 
 
 REAL, COUNTS = helpers.LossCase(culpa.MSE(), "real"), helpers.LossCase(culpa.Poisson(), "counts")
@@ -109,32 +102,15 @@ PAGES = {
     "soft": lambda: problem_page((4, 5, 3), ["gelu_tanh", "tanh"], helpers.LOSSES[3]),
     "wide": lambda: problem_page((90, 60, 40, 30), ["relu"] * 2 + ["identity"], helpers.LOSSES[0]),
     "deep": lambda: problem_page((3, *[4] * 12, 2), ["tanh"] * 12 + ["identity"], REAL),
-    "scale": lambda: stages_page(
-        [culpa.Scale(), culpa.Dense(6, "silu"), culpa.Dense(3)], input_scale=0.5
+    "scale": lambda: stages_page("scale", "cross_entropy", input_scale=0.5),
+    "norm": lambda: stages_page("norm", "cross_entropy"),
+    "residual": lambda: stages_page("residual", "cross_entropy"),
+    "norm-first-and-last": lambda: stages_page("norm-first-and-last", input_scale=0.5),
+    "residual-first-and-last": lambda: stages_page(
+        "residual-first-and-last", "mae", dtype="float64"
     ),
-    "norm": lambda: stages_page(
-        [culpa.Dense(6), culpa.LayerNorm(), culpa.Activation("relu"), culpa.Dense(3)],
-    ),
-    "residual": lambda: stages_page(
-        [
-            culpa.Scale(),
-            culpa.Dense(6, "relu"),
-            block(6),
-            block(6, 4, "tanh"),
-            culpa.Activation("gelu"),
-            culpa.Dense(3),
-        ],
-    ),
-    "norm-first-and-last": lambda: stages_page(
-        [culpa.LayerNorm(), culpa.Dense(40, "tanh"), culpa.Dense(3, "gelu"), culpa.LayerNorm()],
-        "mse",
-        input_scale=0.5,
-    ),
-    "residual-last": lambda: stages_page(
-        [culpa.Residual([culpa.Dense(5, "tanh"), culpa.Dense(5)]), culpa.Dense(2), block(2)],
-        "mae",
-        dtype="float64",
-    ),
+    "nested": lambda: stages_page("nested", "huber"),
+    "odd": lambda: stages_page("odd"),
     "colour": lambda: problem_page((60, 5, 2), ["tanh", "identity"], REAL, shape=(4, 5, 3)),
 }
 
@@ -366,6 +342,24 @@ def test_the_fix_adds_up_as_printed(tab: browser.Tab, path: Path) -> None:
         assert about == (path.stem == "tiny")
         assert float(weight) == pytest.approx(exact["weight"], abs=float(last))
         assert float(after) == pytest.approx(exact["after"], abs=float(last))
+    assert_quiet(tab, path)
+
+
+@every_page(["norm", "scale", "table"])
+def test_the_page_says_what_it_does_not_draw(tab: browser.Tab, path: Path) -> None:
+    told = read_data(path.read_text("utf-8"))
+    tab.open(path, "#step=2")
+    words = tab.run("document.getElementById('words').innerText")
+    assert ("(Scale)" in words) == (path.stem == "scale")
+    assert (told["leftOut"] or "other kinds") in words or path.stem != "norm"
+    about = tab.run("document.getElementById('about').textContent")
+    assert ("learned numbers" in about) == (path.stem != "table")
+    tab.open(path, "#step=5")
+    words = tab.run("document.getElementById('words').innerText")
+    lies = "Between this layer and the next lie a LayerNorm and an Activation"
+    assert (lies in words) == (path.stem == "norm")
+    formula = tab.run("document.getElementById('detail').innerText.includes('× slope')")
+    assert formula == (path.stem != "norm")
     assert_quiet(tab, path)
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa.network.network import Network
 from culpa.parts.activations import Activation
 from culpa.parts.architecture import Architecture
 from culpa.parts.layer import KINDS, Layer
-from culpa.parts.layers import Dense
+from culpa.parts.layers import Dense, Scale
 from culpa.parts.residual import Residual
 
-__all__ = ["DenseLayer", "LayerView", "ResidualLayer", "dense_layers", "layers_between", "layers_of"]
+__all__ = [
+    "DenseLayer",
+    "LayerView",
+    "ResidualLayer",
+    "dense_layers",
+    "layers_between",
+    "layers_of",
+]
 
 
 class LayerView:
@@ -151,3 +160,16 @@ def layers_between(architecture: Architecture) -> list[list[str]]:
         if "activation" in stage:
             between[-1].append(Activation.__name__)
     return [list(dict.fromkeys(names)) for names in between]
+
+
+def factors_in_front(network: Network) -> NDArray[Any] | None:
+    """Return the factors (inputs,) of a Scale that alone lies before the first Dense layer."""
+    if layers_between(network.architecture)[0] != [Scale.__name__]:
+        return None
+    factors = np.ones(network.inputs)
+    for layer in itertools.takewhile(
+        lambda face: not isinstance(face, DenseLayer), layers_of(network)
+    ):
+        if isinstance(layer, LayerView):
+            factors *= layer.factor
+    return factors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa.answers.blame import Blame, largest
-from culpa.network.layers import DenseLayer, LayerView, dense_layers, layers_between
+from culpa.network.layers import dense_layers, factors_in_front, layers_between
 from culpa.pages import plain_words
 from culpa.pages.plain_words import Outcome
 from culpa.parts.losses import probabilities
@@ -200,7 +199,7 @@ class Walk:
         self.x = x[0].astype(np.float64)
         # Of each column: what lies between it and the next.
         self.between = layers_between(model._network.architecture)
-        self.factors = factors_in_front(model)
+        self.factors = factors_in_front(model._network)
         if self.factors is not None:  # no more than slopes of the inputs
             self.between[0] = []
         hidden_after = fixed.blame(x, y, want="hidden").hidden
@@ -215,7 +214,7 @@ class Walk:
             self.z.append(times(values, layer.weight) + layer.bias)
 
     def _input_slopes(self, model: Sequential) -> Array:
-        factors = factors_in_front(model)
+        factors = factors_in_front(model._network)
         slopes = np.full(len(self.x), model.input_scale)
         return slopes if factors is None else slopes * factors
 
@@ -386,18 +385,6 @@ class Walk:
                     }
                 )
         return answer
-
-
-def factors_in_front(model: Sequential) -> Array | None:
-    """Return the factors (inputs,) of a Scale that alone lies before the first Dense layer."""
-    if layers_between(model._network.architecture)[0] != ["Scale"]:
-        return None
-    scales = itertools.takewhile(lambda layer: not isinstance(layer, DenseLayer), model.layers)
-    factors = np.ones(model.input_size)
-    for scale in scales:
-        if isinstance(scale, LayerView):
-            factors *= scale.factor
-    return factors
 
 
 def only_row(array: Array) -> Array:
