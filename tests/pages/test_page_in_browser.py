@@ -110,7 +110,7 @@ PAGES = {
         "residual-first-and-last", "mae", dtype="float64"
     ),
     "nested": lambda: stages_page("nested", "huber"),
-    "odd": lambda: stages_page("odd"),
+    "odd": lambda: stages_page("odd", dtype="float64"),
     "colour": lambda: problem_page((60, 5, 2), ["tanh", "identity"], REAL, shape=(4, 5, 3)),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -21,6 +20,7 @@ __all__ = [
     "LayerView",
     "ResidualLayer",
     "dense_layers",
+    "factors_in_front",
     "layers_between",
     "layers_of",
 ]
@@ -142,8 +142,8 @@ def layers_between(architecture: Architecture) -> list[list[str]]:
     """Return what lies before the first Dense layer, between each two, and behind the last.
 
     By the names of their classes, each once. An Activation right behind a Dense layer is part of
-    it, and Dropout does nothing outside of training. Where a Residual begins, ends or does both,
-    another value comes or goes: it lies there.
+    it, and Dropout does nothing outside of training. A Residual lies where its way around begins,
+    and where it ends.
     """
     stages = architecture.compile(architecture.input_size).specs
     branches = {stage["skip"] for stage in stages if "skip" in stage}
@@ -167,9 +167,9 @@ def factors_in_front(network: Network) -> NDArray[Any] | None:
     if layers_between(network.architecture)[0] != [Scale.__name__]:
         return None
     factors = np.ones(network.inputs)
-    for layer in itertools.takewhile(
-        lambda face: not isinstance(face, DenseLayer), layers_of(network)
-    ):
+    for layer in layers_of(network):
+        if isinstance(layer, DenseLayer):
+            break
         if isinstance(layer, LayerView):
             factors *= layer.factor
     return factors

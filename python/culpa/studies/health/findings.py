@@ -287,14 +287,12 @@ def _updates(vitals: Vitals) -> Iterator[Finding]:
             f"a lower learning rate, {rate * GOOD_UPDATE / worst.update_ratio:.1g} rather than "
             f"{rate:g}, or clip_norm=1.0.",
         )
-    thawed = [
-        layer
-        for layer, frozen in zip(vitals.layers, vitals.frozen, strict=True)
-        if layer in known and not frozen
-    ]
-    if not thawed:
+    pairs = zip(vitals.layers, vitals.frozen, strict=True)
+    frozen_names = {layer.layer for layer, frozen in pairs if frozen}
+    known = [layer for layer in known if layer.layer not in frozen_names]
+    if not known:
         return
-    least = min(thawed, key=lambda layer: layer.update_ratio)
+    least = min(known, key=lambda layer: layer.update_ratio)
     much_to_learn = vitals.loss > MUCH_TO_LEARN * vitals.chance_loss > 0.0
     if least.update_ratio < UPDATE_TOO_SMALL and much_to_learn and not any(_stuck(vitals)):
         ratio = least.update_ratio
