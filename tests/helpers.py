@@ -181,6 +181,64 @@ def make_model(
     return model
 
 
+def _block(units: int, inside: int, activation: str) -> culpa.Residual:
+    return culpa.Residual(
+        [culpa.LayerNorm(), culpa.Dense(inside, activation), culpa.Dropout(0.1), culpa.Dense(units)]
+    )
+
+
+# Layers of all kinds, for 5 inputs.
+STACKS: dict[str, list[Any]] = {
+    "scale": [culpa.Scale(), culpa.Dense(6, "silu"), culpa.Dense(3)],
+    "norm": [culpa.Dense(6), culpa.LayerNorm(), culpa.Activation("relu"), culpa.Dense(3)],
+    "residual": [
+        culpa.Scale(),
+        culpa.Dense(6, "relu"),
+        _block(6, 7, "relu"),
+        _block(6, 4, "tanh"),
+        culpa.Activation("gelu"),
+        culpa.Dense(3),
+    ],
+    "norm-first-and-last": [
+        culpa.LayerNorm(),
+        culpa.Dense(40, "tanh"),
+        culpa.Dense(3, "gelu"),
+        culpa.LayerNorm(),
+    ],
+    "residual-first-and-last": [
+        culpa.Residual([culpa.Dense(5, "tanh"), culpa.Dense(5)]),
+        culpa.Dense(2),
+        _block(2, 3, "relu"),
+    ],
+    "nested": [
+        culpa.Dense(4),
+        culpa.Residual([culpa.Residual([culpa.Dense(4, "relu")]), culpa.Scale(), culpa.Dense(4)]),
+        culpa.Scale(),
+    ],
+    "odd": [
+        culpa.Dropout(0.5),
+        culpa.Scale(),
+        culpa.Scale(),
+        culpa.Dropout(0.5),
+        culpa.Dense(1, "tanh"),
+        culpa.Activation("tanh"),
+        culpa.Dropout(0.5),
+        culpa.Activation("softplus"),
+        culpa.Dense(2),
+    ],
+}
+
+
+def shake(model: culpa.Sequential, seed: int = 0) -> culpa.Sequential:
+    """Move every parameter of a model: gains, shifts and factors too."""
+    rng = np.random.default_rng(seed)
+    state = model.state_dict()
+    model.load_state_dict(
+        {name: value + 0.3 * rng.standard_normal(value.shape) for name, value in state.items()}
+    )
+    return model
+
+
 def make_problem(
     widths: Sequence[int],
     activations: Sequence[str],

@@ -186,6 +186,131 @@ def test_the_worst_guess_is_the_default_example() -> None:
     assert story(problem.model, problem.X, problem.y, None)["example"] == int(losses.argmax())
 
 
+# Layers of other kinds
+
+
+@pytest.mark.parametrize("dtype", helpers.DTYPES)
+@pytest.mark.parametrize("stack", helpers.STACKS)
+def test_other_layers_add_up(stack: str, dtype: str) -> None:
+    model = culpa.Sequential(helpers.STACKS[stack], "mse", input_size=5, dtype=dtype)
+    helpers.shake(model)
+    rng, tolerance = np.random.default_rng(3), helpers.TOLERANCE[dtype]
+    X, y = rng.normal(size=(1, 5)), rng.normal(size=(1, model.output_size))
+    told, blame = story(model, X, y), model.blame(X, y, want=QUANTITIES)
+    deltas, columns = [blame.inputs[0], *(d[0] for d in blame.nodes)], told["columns"]
+    names = [layer.name for layer in blame.layers]
+    assert [column["name"] for column in columns] == ["inputs", *names]
+    state = model.state_dict()
+    assert told["parameters"] == sum(array.size for array in state.values())
+    for c, column in enumerate(columns):
+        for node in column["nodes"]:
+            j = node["index"]
+            assert node["delta"] == float(deltas[c][j])
+            if "through" in node:
+                total = node["sum"] + node["through"]
+                assert total == pytest.approx(node["delta"], rel=1e-12, abs=1e-13)
+            else:
+                size = np.abs(deltas[c]).max()
+                assert abs(node["sum"] * node["slope"] - node["delta"]) <= 10 * tolerance * size
+            if c < len(names):
+                shares = state[f"{names[c]}.weight"][j].astype(float) @ deltas[c + 1]
+                assert node["sum"] == pytest.approx(shares, rel=1e-12, abs=1e-13)
+                assert_sums(node["terms"], node["rest"], node["sum"])
+            if c > 0:
+                came = node["incoming"]
+                assert_sums(came["terms"], came["rest"] + node["bias"], node["z"])
+                activation = blame.layers[c - 1].activation
+                value = reference.ACTIVATIONS[activation.name][0](np.array(node["z"]), 0.0)
+                assert node["h"] == pytest.approx(float(value), rel=10 * tolerance, abs=tolerance)
+    for w in told["fix"]["weights"]:
+        near = {"rel": 100 * tolerance, "abs": 10 * tolerance}
+        assert w["gradient"] == pytest.approx(w["signal"] * w["delta"], **near)
+    assert told["after"]["loss"] < told["lossValue"]
+
+
+def test_what_a_layer_norm_changes() -> None:
+    layers = [culpa.Dense(4, "tanh"), culpa.LayerNorm(), culpa.Dense(2)]
+    model = culpa.Sequential(layers, "mse", input_size=3, dtype="float64")
+    helpers.shake(model)
+    state, X, y = model.state_dict(), np.array([[0.5, -1.0, 2.0]]), np.array([[1.0, -1.0]])
+    h = np.tanh(X[0] @ state["dense_0.weight"] + state["dense_0.bias"])
+    deviation = np.sqrt(h.var() + 1e-5)
+    normal = (h - h.mean()) / deviation
+    read = normal * state["layer_norm_0.gain"] + state["layer_norm_0.shift"]
+    outputs = read @ state["dense_1.weight"] + state["dense_1.bias"]
+    by_read = state["dense_1.weight"] @ (outputs - y[0])  # two outputs: 2 / 2
+    by_normal = by_read * state["layer_norm_0.gain"]
+    by_h = (by_normal - by_normal.mean() - normal * (by_normal * normal).mean()) / deviation
+    told = story(model, X, y)
+    inputs, hidden, last = told["columns"]
+    assert hidden["between"] == ["LayerNorm"]
+    assert not {"between"} & (inputs.keys() | last.keys())
+    for node in hidden["nodes"]:
+        j = node["index"]
+        assert node["arrives"] == pytest.approx(read[j], rel=1e-12)
+        assert node["through"] == pytest.approx(by_h[j] * (1 - h[j] ** 2) - by_read[j], rel=1e-10)
+        assert "rounding" not in node
+    for node in last["nodes"]:
+        for term in node["incoming"]["terms"]:
+            assert term["signal"] == pytest.approx(read[term["index"]], rel=1e-12)
+
+
+def test_a_scale_in_front_is_a_slope_of_the_inputs() -> None:
+    layers = [culpa.Dropout(0.5), culpa.Scale(), culpa.Dense(3, "relu"), culpa.Dense(1)]
+    model = culpa.Sequential(layers, "mse", input_size=3, dtype="float64", input_scale=0.5)
+    model.layers[1].factor = [2.0, -0.5, 0.0]
+    X, y = np.array([[1.0, 2.0, 3.0]]), [7.0]
+    told = story(model, X, y)
+    assert told["leftOut"] is None
+    for node, factor in zip(told["columns"][0]["nodes"], [2.0, -0.5, 0.0], strict=True):
+        assert node["z"] == X[0, node["index"]]
+        assert (node["factor"], node["slope"], node["h"]) == (
+            factor,
+            0.5 * factor,
+            0.5 * factor * node["z"],
+        )
+        assert abs(node["rounding"]) <= 1e-15 * abs(node["sum"])
+    # The factors are fixed too.
+    _, gradients = model.loss_and_gradients(X, y)
+    after = model.layers[1].factor - told["fix"]["rate"] * gradients["scale_0.factor"]
+    sent = [node["hAfter"] for node in told["columns"][0]["nodes"]]
+    assert sent == pytest.approx((0.5 * X[0] * after).tolist(), rel=1e-12)
+
+
+def test_the_page_says_what_lies_between_the_layers() -> None:
+    between = {
+        "scale": [[], [], []],
+        "norm": [[], ["LayerNorm", "Activation"], []],
+        "residual": [
+            [],
+            ["Residual", "LayerNorm"],
+            [],
+            ["Residual", "LayerNorm"],
+            [],
+            ["Residual", "Activation"],
+            [],
+        ],
+        "norm-first-and-last": [["LayerNorm"], [], ["LayerNorm"]],
+        "residual-first-and-last": [
+            ["Residual"],
+            [],
+            ["Residual"],
+            ["Residual", "LayerNorm"],
+            [],
+            ["Residual"],
+        ],
+        "nested": [[], ["Residual"], ["Residual", "Scale"], ["Residual", "Scale"]],
+        "odd": [[], ["Activation"], []],
+    }
+    for stack, layers in helpers.STACKS.items():
+        model = culpa.Sequential(layers, "mse", input_size=5)
+        told = story(model, np.ones((1, 5)), np.zeros((1, model.output_size)))
+        assert [column.get("between", []) for column in told["columns"]] == between[stack], stack
+        kinds = {kind for column in between[stack] for kind in column}
+        assert all(kind in told["leftOut"] for kind in kinds)
+        assert (told["leftOut"] is None) == (not kinds)
+
+
 # The fix
 
 

@@ -68,6 +68,15 @@ def tiny_page() -> str:
     return culpa.page(model, np.ones((1, 2)), guess + 3e-7)
 
 
+def stages_page(stack: str, loss: str = "mse", **options: Any) -> str:
+    """A page of layers of other kinds, whose parameters are no longer what they began as."""
+    model = culpa.Sequential(helpers.STACKS[stack], loss, input_size=5, **options)
+    helpers.shake(model)
+    rng = np.random.default_rng(1)
+    y = np.array([1]) if loss == "cross_entropy" else rng.normal(size=(1, model.output_size))
+    return culpa.page(model, rng.normal(size=(1, 5)), y)
+
+
 REAL, COUNTS = helpers.LossCase(culpa.MSE(), "real"), helpers.LossCase(culpa.Poisson(), "counts")
 BINARY = helpers.LossCase(culpa.BinaryCrossEntropy(), "binary")
 PAGES = {
@@ -93,6 +102,15 @@ PAGES = {
     "soft": lambda: problem_page((4, 5, 3), ["gelu_tanh", "tanh"], helpers.LOSSES[3]),
     "wide": lambda: problem_page((90, 60, 40, 30), ["relu"] * 2 + ["identity"], helpers.LOSSES[0]),
     "deep": lambda: problem_page((3, *[4] * 12, 2), ["tanh"] * 12 + ["identity"], REAL),
+    "scale": lambda: stages_page("scale", "cross_entropy", input_scale=0.5),
+    "norm": lambda: stages_page("norm", "cross_entropy"),
+    "residual": lambda: stages_page("residual", "cross_entropy"),
+    "norm-first-and-last": lambda: stages_page("norm-first-and-last", input_scale=0.5),
+    "residual-first-and-last": lambda: stages_page(
+        "residual-first-and-last", "mae", dtype="float64"
+    ),
+    "nested": lambda: stages_page("nested", "huber"),
+    "odd": lambda: stages_page("odd", dtype="float64"),
     "colour": lambda: problem_page((60, 5, 2), ["tanh", "identity"], REAL, shape=(4, 5, 3)),
 }
 
@@ -250,6 +268,9 @@ def assert_sheet_is_true(sheet: dict[str, Any], exact: float, digits: int | None
         elif part == "times":
             assert product is not None
             product *= value
+        elif part == "through":
+            assert product is not None
+            product += value
         elif part == "rounding":
             assert product is not None
             product, rounding = product + value, value
@@ -290,6 +311,7 @@ def test_the_numbers_of_every_node_add_up_as_printed(tab: browser.Tab, path: Pat
             assert parts[-1] == "result"
             rounded += "rounding" in parts
             assert ("rest" in parts) == bool(node.get("others"))
+            assert ("through" in parts) == bool(column.get("between"))
             assert_sheet_is_true(chain, node["delta"], 4)
             if c > 0:
                 arrival = tab.run(f"({ROWS})('arrival')")
@@ -320,6 +342,24 @@ def test_the_fix_adds_up_as_printed(tab: browser.Tab, path: Path) -> None:
         assert about == (path.stem == "tiny")
         assert float(weight) == pytest.approx(exact["weight"], abs=float(last))
         assert float(after) == pytest.approx(exact["after"], abs=float(last))
+    assert_quiet(tab, path)
+
+
+@every_page(["norm", "scale", "table"])
+def test_the_page_says_what_it_does_not_draw(tab: browser.Tab, path: Path) -> None:
+    told = read_data(path.read_text("utf-8"))
+    tab.open(path, "#step=2")
+    words = tab.run("document.getElementById('words').innerText")
+    assert ("(Scale)" in words) == (path.stem == "scale")
+    assert (told["leftOut"] or "other kinds") in words or path.stem != "norm"
+    about = tab.run("document.getElementById('about').textContent")
+    assert ("learned numbers" in about) == (path.stem != "table")
+    tab.open(path, "#step=5")
+    words = tab.run("document.getElementById('words').innerText")
+    lies = "Between this layer and the next lie a LayerNorm and an Activation"
+    assert (lies in words) == (path.stem == "norm")
+    formula = tab.run("document.getElementById('detail').innerText.includes('× slope')")
+    assert formula == (path.stem != "norm")
     assert_quiet(tab, path)
 
 

@@ -100,6 +100,21 @@ def test_network_draws_a_column_per_layer() -> None:
     assert {"too high", "too low"} <= set(written)
 
 
+@pytest.mark.parametrize("stack", helpers.STACKS)
+def test_network_draws_the_dense_layers_of_any_stack(stack: str) -> None:
+    model = culpa.Sequential(helpers.STACKS[stack], "mse", input_size=5)
+    helpers.shake(model)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1, 5)), rng.normal(size=(1, model.output_size))
+    ax, blame = culpa.plots.network(model, x, y), model.blame(x, y)
+    heads = [text.split("\n")[0] for text in texts(ax) if "signals up to" in text]
+    assert heads == ["inputs", *(layer.name for layer in blame.layers)]
+    for column, signals in zip(dots(ax), [blame.inputs, *blame.nodes], strict=True):
+        chosen = np.sort(np.argsort(-np.abs(signals[0]), kind="stable")[:12])
+        largest = np.abs(signals[0]).max() or 1.0
+        assert np.allclose(column.get_array(), signals[0][chosen] / largest, atol=1e-5)
+
+
 def test_network_shows_the_most_blamed_nodes_in_the_colour_of_their_blame() -> None:
     ax = culpa.plots.network(MODEL, X_TEST, Y_TEST, WRONG, nodes=5)
     for column, signals in zip(dots(ax), [BLAME.inputs, *BLAME.nodes], strict=True):

@@ -532,3 +532,150 @@ def test_neither_needs_more_than_numpy() -> None:
         "print(json.dumps([m for m in ('matplotlib', 'pandas', 'scipy') if m in sys.modules]))"
     )
     assert helpers.last_json(code) == []
+
+
+# Layers of other kinds
+
+
+def residual_net(*, last: float = 1.0, **options: Any) -> culpa.Sequential:
+    """Two Dense layers inside a Residual, the last of them scaled; names dense_0 to dense_3."""
+    inside = [culpa.LayerNorm(), culpa.Dense(12, "relu"), culpa.Dropout(0.2), culpa.Dense(20)]
+    layers = [
+        culpa.Scale(),
+        culpa.Dense(20),
+        culpa.Activation("tanh"),
+        culpa.Residual(inside),
+        culpa.Activation("relu"),
+        culpa.Dense(10),
+    ]
+    options = {"input_size": 64, "input_scale": 1 / 16, **options}
+    model = culpa.Sequential(layers, "cross_entropy", **options)
+    state = model.state_dict()
+    model.load_state_dict({**state, "dense_2.weight": last * state["dense_2.weight"]})
+    return model
+
+
+def set_array(model: culpa.Sequential, name: str, value: Any) -> culpa.Sequential:
+    """Set an array past all checks."""
+    core = model._network.core
+    flat = core.copy_parameters()
+    model._network.split(flat)[name][...] = value
+    core.set_parameters(flat)
+    return model
+
+
+@pytest.mark.parametrize("dtype", helpers.DTYPES)
+def test_numbers_of_a_network_with_other_layers(dtype: str) -> None:
+    model = residual_net(dtype=dtype)
+    helpers.shake(model)
+    n, tolerance = 100, helpers.TOLERANCE[dtype]
+    model.fit(X[:n], Y[:n], epochs=1, optimizer=culpa.SGD(0.1), verbose=False)
+    found = culpa.diagnose(model, X[:n], Y[:n])
+    blame = model.blame(X[:n], Y[:n], want=("nodes", "hidden", "slopes", "weights"))
+    assert [layer.layer for layer in found.layers] == [f"dense_{i}" for i in range(4)]
+    assert [layer.activation for layer in found.layers] == ["tanh", "relu", "identity", "identity"]
+    state = {name: array.astype(np.float64) for name, array in model.state_dict().items()}
+    # The first layer by hand: factors, weights, and the activation right behind.
+    z = X[:n] / 16 * state["scale_0.factor"] @ state["dense_0.weight"] + state["dense_0.bias"]
+    first = found.layers[0]
+    helpers.assert_close("mean", first.mean, np.tanh(z).mean(), 10 * tolerance)
+    helpers.assert_close("spread", first.spread, np.tanh(z).std(), 10 * tolerance)
+    flat = 1 - np.tanh(z) ** 2 < 0.05
+    assert first.saturated == (flat.mean(axis=0) >= 0.95).mean()
+    for i, layer in enumerate(found.layers):
+        signals, gradient = blame.nodes[i].astype(np.float64), blame.weights[i].astype(np.float64)
+        norm = np.linalg.norm(state[f"{layer.layer}.weight"])
+        for name, value in [
+            ("mean", blame.hidden[i].mean(dtype=np.float64)),
+            ("signal_norm", np.sqrt((signals**2).sum(axis=1).mean())),
+            ("gradient_norm", np.linalg.norm(gradient)),
+            ("weight_norm", norm),
+            ("update_ratio", 0.1 * np.linalg.norm(gradient) / norm),
+        ]:
+            helpers.assert_close(
+                f"{layer.layer} {name}", getattr(layer, name), value, 30 * tolerance
+            )
+    assert found.loss == pytest.approx(model.evaluate(X[:n], Y[:n])["loss"], rel=10 * tolerance)
+
+
+def test_a_trained_net_with_other_layers_is_healthy_and_a_check_says_so() -> None:
+    model, check = residual_net(), culpa.HealthCheck()
+    model.fit(X, Y, epochs=10, callbacks=check, verbose=False)
+    assert culpa.diagnose(model, X, Y).healthy
+    assert check.findings == []
+    assert check.layer_names == ("dense_0", "dense_1", "dense_2", "dense_3")
+    assert check.signal_norms.shape == (10, 4)
+
+
+def test_broken_gains_and_factors_are_named() -> None:
+    for name, count in [("layer_norm_0.gain", 20), ("scale_0.factor", 64)]:
+        found = culpa.diagnose(set_array(residual_net(), name, np.nan), X, Y)
+        assert kinds(found) == ["bad_weights"]
+        assert (found.findings[0].layer, found.findings[0].value) == (name.split(".")[0], count)
+
+
+def test_a_dead_layer_inside_a_residual_blocks_nothing_before_it() -> None:
+    model = set_array(residual_net(), "dense_1.bias", -100.0)
+    found = culpa.diagnose(model, X, Y)
+    dead = only(found, "dead_nodes")
+    assert (dead.layer, dead.value) == ("dense_1", 1.0)
+    assert "Nothing before" not in dead.sentence
+    assert found.layers[0].signal_norm > 0
+
+
+def test_a_signal_that_fades_inside_a_residual_is_no_fault_of_those_before() -> None:
+    found = culpa.diagnose(residual_net(last=1e-5), X, Y)
+    fading = only(found, "vanishing_signal")
+    assert fading.layer == "dense_1"
+    assert fading.sentence.endswith("so that layer hardly learns.")
+
+
+def test_the_last_layers_outputs_count_and_not_the_last_dense_layers() -> None:
+    # The Residual begins as what it reads: its Dense layer gives 0 for each example.
+    inside = culpa.Residual([culpa.Dense(10, initializer="zeros")])
+    model = culpa.Sequential([culpa.Dense(10), inside], "cross_entropy", input_scale=1 / 16)
+    model.fit(X, Y, epochs=3, optimizer=culpa.Adam(1e-2), verbose=False)
+    set_array(model, "dense_1.weight", 0.0)
+    assert "constant_outputs" not in kinds(culpa.diagnose(model, X, Y))
+    # A LayerNorm of one value gives its shift.
+    model = culpa.Sequential([culpa.Dense(1), culpa.LayerNorm()], "mse", input_size=64)
+    assert "constant_outputs" in kinds(culpa.diagnose(model, X / 16, Y.astype(float)))
+
+
+def test_overflow_behind_the_last_dense_layer() -> None:
+    model = culpa.Sequential([culpa.Dense(3), culpa.Scale()], "mse", input_size=64)
+    set_array(model, "scale_0.factor", 3e38)
+    found = culpa.diagnose(model, X, np.zeros((len(X), 3)))
+    assert kinds(found) == ["overflow"]
+    assert found.findings[0].layer is None
+    assert found.findings[0].sentence.startswith("The values computed behind dense_0 grow")
+
+
+def test_inputs_are_judged_as_the_first_dense_layer_reads_them() -> None:
+    def inputs_of(*layers: Any) -> bool:
+        model = culpa.Sequential([*layers, culpa.Dense(10)], "cross_entropy", input_size=64)
+        if model.state_dict().get("scale_0.factor") is not None:
+            set_array(model, "scale_0.factor", 1e-3)
+        return "inputs" in kinds(culpa.diagnose(model, 1e3 * X, Y))
+
+    assert inputs_of()
+    assert not inputs_of(culpa.Scale())
+    assert not inputs_of(culpa.LayerNorm())
+    assert inputs_of(culpa.Residual([culpa.LayerNorm(), culpa.Dense(64)]))
+
+
+def test_frozen_weights_are_meant_to_stay() -> None:
+    for factor, kind in [(0, False), (1e-9, True)]:
+        layers = [culpa.Dense(20, "relu", learning_rate_factor=factor), culpa.Dense(10)]
+        model = culpa.Sequential(layers, "cross_entropy", input_size=64, input_scale=1 / 16)
+        assert ("update_too_small" in kinds(culpa.diagnose(model, X, Y))) == kind
+
+
+def test_any_stack_can_be_looked_at() -> None:
+    for layers in helpers.STACKS.values():
+        model = culpa.Sequential(layers, "mse", input_size=5)
+        helpers.shake(model)
+        rows = np.random.default_rng(0).normal(size=(9, 5))
+        found = culpa.diagnose(model, rows, np.zeros((9, model.output_size)))
+        assert len(found.layers) == len(model._network.architecture.dense)
+        assert "nan" not in repr(found)

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa.network.network import Network
 from culpa.parts.activations import Activation
-from culpa.parts.layer import Layer
-from culpa.parts.layers import Dense
+from culpa.parts.architecture import Architecture
+from culpa.parts.layer import KINDS, Layer
+from culpa.parts.layers import Dense, Scale
 from culpa.parts.residual import Residual
 
-__all__ = ["DenseLayer", "LayerView", "ResidualLayer", "dense_layers", "layers_of"]
+__all__ = [
+    "DenseLayer",
+    "LayerView",
+    "ResidualLayer",
+    "dense_layers",
+    "factors_in_front",
+    "layers_between",
+    "layers_of",
+]
 
 
 class LayerView:
@@ -126,3 +136,40 @@ def dense_layers(layers: Iterable[ModelLayer]) -> Iterator[DenseLayer]:
             yield layer
         elif isinstance(layer, ResidualLayer):
             yield from dense_layers(layer.layers)
+
+
+def layers_between(architecture: Architecture) -> list[list[str]]:
+    """Return what lies before the first Dense layer, between each two, and behind the last.
+
+    By the names of their classes, each once. An Activation right behind a Dense layer is part of
+    it, and Dropout does nothing outside of training. A Residual lies where its way around begins,
+    and where it ends.
+    """
+    stages = architecture.compile(architecture.input_size).specs
+    branches = {stage["skip"] for stage in stages if "skip" in stage}
+    between: list[list[str]] = [[]]
+    for value, stage in enumerate(stages):  # each reads the value of its own number
+        kind = stage["kind"]
+        if value in branches or kind == "add":
+            between[-1].append(Residual.__name__)
+        if kind == "dense":
+            between.append([])
+            continue
+        if kind in KINDS:
+            between[-1].append(KINDS[kind].__name__)
+        if "activation" in stage:
+            between[-1].append(Activation.__name__)
+    return [list(dict.fromkeys(names)) for names in between]
+
+
+def factors_in_front(network: Network) -> NDArray[Any] | None:
+    """Return the factors (inputs,) of a Scale that alone lies before the first Dense layer."""
+    if layers_between(network.architecture)[0] != [Scale.__name__]:
+        return None
+    factors = np.ones(network.inputs)
+    for layer in layers_of(network):
+        if isinstance(layer, DenseLayer):
+            break
+        if isinstance(layer, LayerView):
+            factors *= layer.factor
+    return factors

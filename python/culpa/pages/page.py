@@ -45,10 +45,16 @@ def page(
     (one step of SGD, on a copy of the model and without dropout) and the new guess. It loads
     nothing from anywhere, and names are shown as text whatever they contain.
 
+    Its columns are the inputs and the Dense layers, those inside a Residual too, and a Scale in
+    front of the first is a factor of each input. What else lies between two columns (LayerNorm,
+    the way around a Residual, ...) is not drawn, and the page says so: the next layer lists what
+    arrived, and blame comes back with one row for what changed on its way. The fix moves all
+    parameters.
+
     Parameters
     ----------
     model : Sequential
-        Stays as it is.
+        Stays as it is. Of any layers.
     X : array_like (n, inputs)
         Examples, as for ``model.fit``; a frame's columns name the inputs.
     y : array_like

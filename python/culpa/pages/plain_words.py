@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from culpa.parts.losses import Loss
 
-__all__ = ["ACTIVATIONS", "Outcome", "amount", "chance"]
+__all__ = ["ACTIVATIONS", "Outcome", "amount", "chance", "left_out"]
 
 Array = NDArray[np.float64]
 
@@ -265,6 +265,26 @@ class Outcome:
         else:  # the core's own rounding shows: say what is exact
             return f"loss = {right}"
         return f"{left.format(*[shown.replace('-', '−')] * left.count('{}'))} = {right}"
+
+
+def left_out(between: Sequence[Sequence[str]]) -> str | None:
+    """Return what a page of the Dense layers does not draw; None where it draws all.
+
+    `between` has the kinds of layers before, between and behind the Dense layers.
+
+    Examples
+    --------
+    >>> print(left_out([[], ["LayerNorm", "Residual"], ["Residual"]]).split(".")[0])
+    This network also has layers of other kinds: LayerNorm and Residual
+    """
+    kinds = list(dict.fromkeys(kind for kinds in between for kind in kinds))
+    if not kinds:
+        return None
+    return (
+        f"This network also has layers of other kinds: {listed(kinds, quoted=False)}. Only its "
+        "Dense layers are drawn, and their weights listed. What the others do shows in the values "
+        "that arrive at the next layer, and in a row of its own where blame comes back."
+    )
 
 
 def improved(before: Outcome, after: Outcome) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa.answers.blame import Blame, largest
-from culpa.network.layers import dense_layers
+from culpa.network.layers import dense_layers, factors_in_front, layers_between
 from culpa.pages import plain_words
 from culpa.pages.plain_words import Outcome
 from culpa.parts.losses import probabilities
@@ -120,7 +120,7 @@ def tell_story(
     check_finite(before, blame)
     fixed, loss_after, rate = fix_weights(model, x, y, blame, rate)
     after = outcome(fixed, x, target, loss_after, names)
-    walk = Walk(model, x, blame, before, fixed, fixed.blame(x, y, want="hidden").hidden)
+    walk = Walk(model, x, y, blame, before, fixed)
     return {
         "task": model.loss.task,
         "loss": model.loss.name,
@@ -167,7 +167,7 @@ def tell_story(
 
 def check_finite(before: Outcome, blame: Blame) -> None:
     """Raise where the guess or its blame overflowed."""
-    layers = [*blame.nodes, *blame.hidden, *blame.weights]
+    layers = [*blame.nodes, *blame.hidden, *blame.gradients.values()]
     arrays = [blame.losses, blame.inputs, *layers, before.response]
     if not all(np.isfinite(a).all() for a in arrays):
         raise ValueError(
@@ -180,37 +180,50 @@ class Walk:
     """The numbers of one example at every node, column by column: the inputs, then the layers.
 
     Activations, slopes and error signals are the core's; sums are worked out again in float64, of
-    the terms that the page shows, and differ from the core's by its rounding.
+    the terms that the page shows, and differ from the core's by its rounding. Columns are the Dense
+    layers; what else lies between two of them is told by what the second one reads.
     """
 
     def __init__(
         self,
         model: Sequential,
         x: Array,
+        y: Array,
         blame: Blame,
         before: Outcome,
         fixed: Sequential,
-        hidden_after: list[Array],
     ) -> None:
         self.layers = list(dense_layers(model.layers))
         self.fixed = list(dense_layers(fixed.layers))
         self.before, self.blame = before, blame
-        self.between = between_layers(model)
         self.x = x[0].astype(np.float64)
-        read = model._network.core.blame(model._network.examples(x, y).for_core(), want={"read"})
-        # What each Dense layer read: what the one before sent on, where nothing lies between.
-        self.read = [only_row(values) for values in read["read"]]
-        self.h = [self.read[0], *map(only_row, blame.hidden)]
-        self.h_after = [self.h[0], *map(only_row, hidden_after)]
-        factors = np.full(len(self.x), model.input_scale)
-        if self.factors_alone(model):
-            factors = factors * model.layers[0].factor
+        # Of each column: what lies between it and the next.
+        self.between = layers_between(model._network.architecture)
+        self.factors = factors_in_front(model._network)
+        if self.factors is not None:  # no more than slopes of the inputs
             self.between[0] = []
-        self.slope = [factors, *map(only_row, blame.slopes)]
+        hidden_after = fixed.blame(x, y, want="hidden").hidden
+        self.slope = [self._input_slopes(model), *map(only_row, blame.slopes)]
+        self.h = [self.x * self.slope[0], *map(only_row, blame.hidden)]
+        self.h_after = [self.x * self._input_slopes(fixed), *map(only_row, hidden_after)]
+        self.read = self._arrived(model, x, y, self.h)
+        self.read_after = self._arrived(fixed, x, y, self.h_after)
         self.delta = [only_row(d) for d in [blame.inputs, *blame.nodes]]
         self.z = [self.x]
         for values, layer in zip(self.read, self.layers, strict=True):
             self.z.append(times(values, layer.weight) + layer.bias)
+
+    def _input_slopes(self, model: Sequential) -> Array:
+        factors = factors_in_front(model._network)
+        slopes = np.full(len(self.x), model.input_scale)
+        return slopes if factors is None else slopes * factors
+
+    def _arrived(self, model: Sequential, x: Array, y: Array, sent: list[Array]) -> list[Array]:
+        """Return what each Dense layer read: what was sent on, where nothing lies between."""
+        examples = model._network.examples(x, y).for_core()
+        read = model._network.core.blame(examples, want={"read"})["read"]
+        each = zip(read, sent, self.between, strict=False)
+        return [only_row(values) if between else h for values, h, between in each]
 
     def shown(self, c: int, top: int) -> list[int]:
         """Return the most blamed nodes of a column, in their order."""
@@ -238,6 +251,8 @@ class Walk:
             "silent": int((self.delta[c] == 0).sum()),
             "nodes": [self.node(c, j, names) for j in shown],
         }
+        if self.between[c]:
+            column["between"] = self.between[c]
         if c > 0:
             activation = self.layers[c - 1].activation
             column["activation"] = activation.name
@@ -267,12 +282,19 @@ class Walk:
             weights = self.layers[c].weight[j]
             parts = [(k, self.delta[c + 1][k], weights[k]) for k in largest(sent, TERMS)]
             node.update(self.parts(sent, parts, c + 1, names))
-        # What the core's rounding makes of (sum of terms) * slope.
-        node["rounding"] = node["delta"] - node["sum"] * node["slope"]
+        if self.between[c]:  # the terms are of what the next layer read, and this of all before it
+            node["through"] = node["delta"] - node["sum"]
+        else:  # what the core's rounding makes of (sum of terms) * slope
+            node["rounding"] = node["delta"] - node["sum"] * node["slope"]
+        if self.between[c] and not last:
+            node["arrives"] = float(self.read[c][j])
+            node["arrivesAfter"] = float(self.read_after[c][j])
+        if c == 0 and self.factors is not None:
+            node["factor"] = float(self.factors[j])
         if c > 0:
             weights = self.layers[c - 1].weight[:, j].astype(np.float64)
-            came = self.h[c - 1] * weights
-            parts = [(i, self.h[c - 1][i], weights[i]) for i in largest(came, TERMS)]
+            came = self.read[c - 1] * weights
+            parts = [(i, self.read[c - 1][i], weights[i]) for i in largest(came, TERMS)]
             node["bias"] = float(self.layers[c - 1].bias[j])
             node["incoming"] = self.parts(came, parts, c - 1, names)
             node["incoming"]["sum"] = node["z"]
@@ -357,7 +379,7 @@ class Walk:
                         "input": i,
                         "weight": float(self.layers[c].weight[i, j]),
                         "gradient": float(gradient[i, j]),
-                        "signal": float(self.h[c][i]),
+                        "signal": float(self.read[c][i]),
                         "delta": float(self.delta[c + 1][j]),
                         "after": float(self.fixed[c].weight[i, j]),
                     }

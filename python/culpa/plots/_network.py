@@ -60,6 +60,9 @@ def network(
     weights with the largest gradients, between nodes that are drawn: red where a lower weight
     would have lowered the loss, blue where a higher one would have.
 
+    Columns are the inputs and the Dense layers, those inside a Residual too; layers of other kinds,
+    and the ways around, are not drawn.
+
     Parameters
     ----------
     model : Sequential

@@ -117,6 +117,12 @@ def diagnose(
     reason and source. A node is dead where its activation's slope is 0 (below 1e-6) for every
     example; tanh and sigmoid, flat on both sides, are saturated instead.
 
+    The table has the Dense layers, those inside a Residual too, each with its own activation, to
+    which an Activation right behind it belongs; one behind a LayerNorm, say, is looked at only by
+    what it does to the signals. Layers of other kinds are looked at for broken numbers. What a
+    Residual leads around blocks nothing before it, and weights with a learning_rate_factor of 0
+    are meant to stay.
+
     Examples
     --------
     >>> import numpy as np

@@ -79,13 +79,17 @@ class Vitals(NamedTuple):
     learning_rate: float
     dtype: str
     trained: bool
-    bad_weights: tuple[int, ...]  # of each layer: how many are NaN or infinite
-    overflow: int | None  # the first layer whose activations are not finite
+    bad_weights: dict[str, int]  # of each layer, not only Dense: how many are NaN or infinite
+    # The first layer whose activations are not finite; as many as there are where the outputs alone
+    # are not.
+    overflow: int | None
     output_change: float  # largest spread of an output over the examples, by its size
     inputs_differ: bool  # whether there are different examples
-    input_rms: float  # of the largest column, after input_scale
+    input_rms: float  # of the largest column as the first layer reads it; NaN: normalized
     largest_input: str  # that column's name
-    target_size: TargetSize | None = None
+    target_size: TargetSize | None
+    bypassed: tuple[bool, ...]  # of each layer: whether a Residual leads around it
+    frozen: tuple[bool, ...]  # whether its weights have a learning_rate_factor of 0
 
 
 @dataclass(frozen=True)
@@ -135,13 +139,13 @@ def judge_vitals(vitals: Vitals) -> list[Finding]:
 
 
 def _bad_weights(vitals: Vitals) -> Iterator[Finding]:
-    for layer, count in zip(vitals.layers, vitals.bad_weights, strict=True):
+    for layer, count in vitals.bad_weights.items():
         if count:
             yield Finding(
                 "bad_weights",
-                layer.layer,
+                layer,
                 float(count),
-                f"{count:,} of the numbers that {layer.layer} has learned "
+                f"{count:,} of the numbers that {layer} has learned "
                 f"{'are' if count > 1 else 'is'} broken (NaN or infinite), so every answer is.",
                 "load weights saved earlier or start afresh, with a lower learning rate, scaled "
                 "inputs or clip_norm=1.0.",
@@ -149,13 +153,15 @@ def _bad_weights(vitals: Vitals) -> Iterator[Finding]:
 
 
 def _overflow(vitals: Vitals) -> Iterator[Finding]:
-    if vitals.overflow is not None and not any(vitals.bad_weights):
-        layer = vitals.layers[vitals.overflow].layer
+    if vitals.overflow is not None and not any(vitals.bad_weights.values()):
+        behind = vitals.overflow == len(vitals.layers)
+        layer = None if behind else vitals.layers[vitals.overflow].layer
+        where = f"behind {vitals.layers[-1].layer}" if behind else f"in {layer}"
         yield Finding(
             "overflow",
             layer,
             float("inf"),
-            f"The values computed in {layer} grow beyond what {vitals.dtype} can hold.",
+            f"The values computed {where} grow beyond what {vitals.dtype} can hold.",
             "start afresh with smaller weights (initializer='glorot_uniform'), and scale the "
             "inputs.",
         )
@@ -194,12 +200,12 @@ def _targets(vitals: Vitals) -> Iterator[Finding]:
 
 
 def _dead_nodes(vitals: Vitals) -> Iterator[Finding]:
-    for layer in vitals.layers:
+    for layer, bypassed in zip(vitals.layers, vitals.bypassed, strict=True):
         if layer.dead < DEAD_NODES:
             continue
         count = round(layer.dead * layer.units)
-        all_of_them = count == layer.units
-        blocked = " Nothing before them can learn either." if all_of_them else ""
+        blocks = count == layer.units and not bypassed
+        blocked = " Nothing before them can learn either." if blocks else ""
         yield Finding(
             "dead_nodes",
             layer.layer,
@@ -229,23 +235,28 @@ def _saturated_nodes(vitals: Vitals) -> Iterator[Finding]:
 
 
 def _signals(vitals: Vitals) -> Iterator[Finding]:
-    """Walk back from the outputs to where the error signal first leaves its bounds."""
+    """Walk back from the outputs to where the error signal first leaves its bounds.
+
+    A Residual carries it past the layers inside, so that those before are looked at too.
+    """
     at_outputs = vitals.layers[-1].signal_norm
     if not at_outputs > 0.0 or any(layer.dead == 1.0 for layer in vitals.layers):
         return  # nothing to carry, or a dead layer has been named as the cause
-    for layer in reversed(vitals.layers[:-1]):
+    for layer, bypassed in zip(vitals.layers[-2::-1], vitals.bypassed[-2::-1], strict=True):
         ratio = layer.signal_norm / at_outputs
         if ratio < VANISHED:
             fraction = "nothing" if ratio == 0.0 else f"1/{1 / ratio:,.0f} of its size"
+            those = "that layer hardly learns"
+            if not bypassed:
+                those = "that layer and those before it hardly learn"
             yield Finding(
                 "vanishing_signal",
                 layer.layer,
                 ratio,
                 f"What the network learns from a mistake fades on its way back: only {fraction} "
-                f"reaches {layer.layer}, so that layer and those before it hardly learn.",
+                f"reaches {layer.layer}, so {those}.",
                 "activation 'relu' with initializer='he_normal', fewer layers, or scaled inputs.",
             )
-            return
         if ratio > EXPLODED:
             yield Finding(
                 "exploding_signal",
@@ -256,6 +267,7 @@ def _signals(vitals: Vitals) -> Iterator[Finding]:
                 "start from smaller weights (initializer='glorot_uniform'), pass clip_norm=1.0, "
                 "or use fewer layers.",
             )
+        if not (bypassed or VANISHED <= ratio <= EXPLODED):
             return
 
 
@@ -275,6 +287,11 @@ def _updates(vitals: Vitals) -> Iterator[Finding]:
             f"a lower learning rate, {rate * GOOD_UPDATE / worst.update_ratio:.1g} rather than "
             f"{rate:g}, or clip_norm=1.0.",
         )
+    pairs = zip(vitals.layers, vitals.frozen, strict=True)
+    frozen_names = {layer.layer for layer, frozen in pairs if frozen}
+    known = [layer for layer in known if layer.layer not in frozen_names]
+    if not known:
+        return
     least = min(known, key=lambda layer: layer.update_ratio)
     much_to_learn = vitals.loss > MUCH_TO_LEARN * vitals.chance_loss > 0.0
     if least.update_ratio < UPDATE_TOO_SMALL and much_to_learn and not any(_stuck(vitals)):

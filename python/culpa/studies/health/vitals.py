@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from culpa import data
 from culpa.data import target_size
 from culpa.data.examples import Examples
-from culpa.network.layers import DenseLayer, dense_layers
+from culpa.network.layers import DenseLayer, dense_layers, factors_in_front, layers_between
 from culpa.parts.optimizers import Adam
 from culpa.sequential import Sequential
 from culpa.studies.health.chance import chance_loss
@@ -48,9 +49,10 @@ def measure_vitals(
     """
     core = model._network.core
     layers = list(dense_layers(model.layers))
-    bad = tuple(int(np.sum(~np.isfinite(x.weight)) + np.sum(~np.isfinite(x.bias))) for x in layers)
-    sound = not any(bad)
-    nodes = [_Nodes(layer) for layer in layers]
+    bad = _bad_weights(model)
+    sound = not any(bad.values())
+    nodes, outputs = [_Nodes(layer) for layer in layers], _Values(model.output_size)
+    last_gives = not layers_between(model._network.architecture)[-1]
     n = len(examples.x)
     squares = np.zeros(len(layers))
     overflow: int | None = None
@@ -62,9 +64,10 @@ def measure_vitals(
         if answer["row"] >= 0:
             batch.raise_not_finite(answer["row"])
         squares += [float(np.square(x, dtype=np.float64).sum()) for x in answer["nodes"]]
-        stop = _add(nodes, answer["hidden"], answer["slopes"]) if sound else None
-        if stop is not None:
-            overflow = stop if overflow is None else min(stop, overflow)
+        if sound:
+            given = answer["hidden"][-1] if last_gives else core.predict(data.for_core(batch.x))[0]
+            stop = _add(nodes, answer["hidden"], answer["slopes"], outputs, given)
+            overflow = min((i for i in (stop, overflow) if i is not None), default=None)
     whole = core.blame(examples.for_core(), want={"gradient"})
     gradients, _ = model._network.split_layers(whole["gradient"])
     steps = _next_step(model, whole["gradient"], rate)
@@ -98,37 +101,52 @@ def measure_vitals(
         model._network.epochs > 0,
         bad,
         overflow,
-        nodes[-1].relative_change() if all(ok) else np.nan,
+        outputs.relative_change() if sound and overflow is None else np.nan,
         _differ(examples),
         rms,
         name,
         target_size.measure_targets(examples),
+        _bypassed(model),
+        tuple(layer.description.factors()[0] == 0.0 for layer in layers),
     )
 
 
-class _Nodes:
-    """Sums over the examples, for each node of a layer, of its activations and slopes."""
+def _bad_weights(model: Sequential) -> dict[str, int]:
+    """Return how many parameters of each layer, of any kind, are NaN or infinite."""
+    bad: dict[str, int] = {}
+    for name, array in model.state_dict().items():
+        layer = name.rpartition(".")[0]
+        bad[layer] = bad.get(layer, 0) + int(np.sum(~np.isfinite(array)))
+    return bad
 
-    def __init__(self, layer: DenseLayer) -> None:
-        self.steepest = STEEPEST.get(layer.activation.name)
+
+def _bypassed(model: Sequential) -> tuple[bool, ...]:
+    """Return of each Dense layer whether a Residual leads around it."""
+    stages = model._network.architecture.compile(model.input_size).specs
+    ways = [(stage["skip"], to) for to, stage in enumerate(stages) if "skip" in stage]
+    return tuple(
+        any(begin <= i < end for begin, end in ways)
+        for i, stage in enumerate(stages)
+        if stage["kind"] == "dense"
+    )
+
+
+class _Values:
+    """Sums over the examples, for each of some values."""
+
+    def __init__(self, width: int) -> None:
         self.rows = 0
         # Of what lies above the first example's, so that nothing cancels where nothing varies.
         self.shift: NDArray[np.float64] | None = None
-        self.sums = np.zeros((2, layer.units))
-        self.most_slope = np.zeros(layer.units)
-        self.flat = np.zeros(layer.units)
+        self.sums = np.zeros((2, width))
 
-    def add(self, h: Array, slopes: Array) -> None:
-        """Count a batch: activations and slopes (rows, units)."""
+    def add(self, h: Array) -> None:
+        """Count a batch: values (rows, width)."""
         if self.shift is None:
             self.shift = h[0].astype(np.float64)
         above = h - self.shift
         self.sums += [above.sum(axis=0), np.square(above).sum(axis=0)]
         self.rows += len(h)
-        steep = np.abs(slopes)
-        self.most_slope = np.maximum(self.most_slope, steep.max(axis=0))
-        if self.steepest is not None:
-            self.flat += (steep < SATURATED_SLOPE * self.steepest).sum(axis=0)
 
     def means(self) -> NDArray[np.float64]:
         assert self.shift is not None
@@ -150,6 +168,23 @@ class _Nodes:
         spread = np.sqrt(self.variances())
         return float(np.divide(spread, size, out=np.zeros_like(size), where=size > 0).max())
 
+
+class _Nodes(_Values):
+    """The same of the activations of a layer's nodes, and what their slopes come to."""
+
+    def __init__(self, layer: DenseLayer) -> None:
+        super().__init__(layer.units)
+        self.steepest = STEEPEST.get(layer.activation.name)
+        self.most_slope = np.zeros(layer.units)
+        self.flat = np.zeros(layer.units)
+
+    def add_slopes(self, slopes: Array) -> None:
+        """Count a batch: slopes (rows, units)."""
+        steep = np.abs(slopes)
+        self.most_slope = np.maximum(self.most_slope, steep.max(axis=0))
+        if self.steepest is not None:
+            self.flat += (steep < SATURATED_SLOPE * self.steepest).sum(axis=0)
+
     def dead(self) -> float:
         return 0.0 if self.steepest is not None else float(np.mean(self.most_slope < DEAD_SLOPE))
 
@@ -157,12 +192,21 @@ class _Nodes:
         return float(np.mean(self.flat >= SATURATED_EXAMPLES * self.rows)) if self.steepest else 0.0
 
 
-def _add(nodes: list[_Nodes], hidden: list[Array], slopes: list[Array]) -> int | None:
-    """Count a batch; return the first layer whose activations are not finite, and stop there."""
+def _add(
+    nodes: list[_Nodes], hidden: list[Array], slopes: list[Array], outputs: _Values, given: Array
+) -> int | None:
+    """Count a batch, up to the first layer whose activations are not finite; return that.
+
+    Where the outputs alone are not, return how many layers there are.
+    """
     for i, (node, h, slope) in enumerate(zip(nodes, hidden, slopes, strict=True)):
         if not np.isfinite(h).all():
             return i
-        node.add(h, slope)
+        node.add(h)
+        node.add_slopes(slope)
+    if not np.isfinite(given).all():
+        return len(nodes)
+    outputs.add(given)
     return None
 
 
@@ -188,9 +232,18 @@ def _norm(array: Array) -> float:
 def _largest_input(
     model: Sequential, examples: Examples, names: list[str] | None
 ) -> tuple[float, str]:
-    """Return the largest root mean square of a column, after input_scale, and the column's name."""
+    """Return the largest root mean square of a column, and the column's name.
+
+    After input_scale and a Scale in front; NaN where a LayerNorm comes first, whatever their size.
+    """
     squares = sum(np.square(block, dtype=np.float64).sum(axis=0) for block in _blocks(examples))
     rms = np.sqrt(squares / len(examples.x)) * abs(model.input_scale)
+    factors = factors_in_front(model._network)
+    if factors is not None:
+        rms = rms * np.abs(factors)
+    in_front = layers_between(model._network.architecture)[0]
+    if "LayerNorm" in itertools.takewhile(lambda kind: kind != "Residual", in_front):
+        rms = np.full_like(rms, np.nan)
     column = int(rms.argmax())
     return float(rms[column]), f"input {column}" if names is None else f"{names[column]!r}"
 
