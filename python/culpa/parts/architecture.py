@@ -88,7 +88,7 @@ class Architecture:
 
     @cached_property
     def activations(self) -> dict[str, Activation]:
-        """The activation of each Dense layer's nodes by its name: an Activation behind it counts."""
+        """The activation of each Dense layer's nodes, its own or of an Activation behind it."""
         return {
             spec["name"]: Activation.from_file(
                 spec.get("activation", "identity"), spec.get("alpha", 0.0)
