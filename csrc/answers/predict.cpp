@@ -92,10 +92,7 @@ std::size_t predict_block(const Model<T> &model, const ExamplesView &examples, R
       const std::size_t row = gather_rows(examples.y.values, examples, rows, space.targets.data());
       bad = bad == no_row ? row : bad;
     }
-    k.loss({.kind = network.loss,
-            .parameter = static_cast<T>(network.loss_parameter),
-            .rest = static_cast<T>(1 - network.loss_parameter),
-            .limit = static_cast<T>(network.loss_limit),
+    k.loss({.loss = network.loss,
             .y = x.data,
             .stride = x.stride,
             .rows = {0, count},

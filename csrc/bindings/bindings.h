@@ -23,9 +23,9 @@ namespace culpa {
 
 using namespace pybind11::literals;
 
-template <class Enum, std::size_t n>
-Enum named(const Name<Enum> (&names)[n], const std::string &name, const char *what) {
-  for (const Name<Enum> &one : names)
+template <class Value, std::size_t n>
+Value named(const Name<Value> (&names)[n], const std::string &name, const char *what) {
+  for (const Name<Value> &one : names)
     if (name == one.name)
       return one.value;
   throw py::value_error(std::string("no such ") + what + ": \"" + name + "\"");
@@ -80,7 +80,7 @@ struct ExampleArrays {
         throw py::value_error("targets: expected as many rows as x");
     } else if (wants_targets)
       throw py::value_error("expected labels or targets");
-    if (wants_targets && (model.network.loss != Loss::cross_entropy) && labels)
+    if (wants_targets && model.network.loss.kind != Loss::cross_entropy && labels)
       throw py::value_error("labels: expected targets for this loss");
     if (sample_weights)
       examples.sample_weights = vector<double>(*sample_weights, "sample_weights", rows);

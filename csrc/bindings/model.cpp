@@ -1,6 +1,7 @@
 // Models: their parameters, their optimizer, and training.
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -29,13 +30,14 @@ Network network_of(const std::vector<LayerTuple> &specs) {
 
 template <class T>
 std::unique_ptr<Model<T>> make_model(const std::vector<LayerTuple> &specs, const std::string &loss,
-                                     double loss_parameter, double input_scale,
-                                     double input_dropout, std::uint64_t seed, std::size_t member,
-                                     double loss_limit) {
+                                     const std::map<std::string, double> &loss_parameters,
+                                     double input_scale, double input_dropout, std::uint64_t seed,
+                                     std::size_t member, double loss_limit) {
   Network network = network_of(specs);
-  network.loss = named(loss_names, loss, "loss");
-  network.loss_parameter = loss_parameter;
-  network.loss_limit = loss_limit;
+  network.loss.kind = named(loss_names, loss, "loss");
+  for (const auto &[name, value] : loss_parameters)
+    network.loss.*named(loss_parameter_names, name, "parameter of a loss") = value;
+  network.loss.limit = loss_limit;
   network.input_scale = input_scale;
   network.input_dropout = input_dropout;
   return std::make_unique<Model<T>>(std::move(network), seed, member);
@@ -143,7 +145,7 @@ template <class T> State<T> state(const Model<T> &model) {
 template <class T> void bind_model(py::module_ &m, const char *name) {
   using M = Model<T>;
   py::class_<M> model(m, name, "A network with its weights and its optimizer's memory.");
-  bind_constructor(model, &make_model<T>, py::kw_only(), "layers"_a, "loss"_a, "loss_parameter"_a,
+  bind_constructor(model, &make_model<T>, py::kw_only(), "layers"_a, "loss"_a, "loss_parameters"_a,
                    "input_scale"_a, "input_dropout"_a, "seed"_a, "member"_a, "loss_limit"_a = 0.0);
   model
       .def(

@@ -13,10 +13,10 @@
 
 namespace culpa {
 
-// A value of an enumeration and its name to callers of the core. A static_assert counts each table:
-// a value without a name would be one that no caller can ask for.
-template <class Enum> struct Name {
-  Enum value;
+// A value, most often of an enumeration, and its name to callers of the core. A static_assert
+// counts each enumeration's table: a value without a name would be one that no caller can ask for.
+template <class Value> struct Name {
+  Value value;
   const char *name;
 };
 
@@ -71,6 +71,21 @@ constexpr Name<Loss> loss_names[] = {
 };
 static_assert(sizeof loss_names / sizeof *loss_names ==
               static_cast<std::size_t>(Loss::quantile) + 1);
+
+// What training minimises: a loss, and what it is told; each loss reads the parameters of its own.
+struct LossFunction {
+  Loss kind = Loss::mse;
+  double label_smoothing = 0; // cross_entropy
+  double delta = 1;           // huber: where it turns linear
+  double q = 0.5;             // quantile: which
+  double limit = 0; // the largest value of a (binary) cross-entropy, not of its slope; 0: none
+};
+// Those that callers of the core pass by name.
+constexpr Name<double LossFunction::*> loss_parameter_names[] = {
+    {&LossFunction::label_smoothing, "label_smoothing"},
+    {&LossFunction::delta, "delta"},
+    {&LossFunction::q, "q"},
+};
 
 enum class Rule : int { sgd, adam, rmsprop };
 constexpr Name<Rule> rule_names[] = {
@@ -202,11 +217,8 @@ template <class T> struct SparseDropout {
 };
 
 template <class T> struct LossRows {
-  Loss kind;
-  T parameter; // delta of huber, q of quantile, label smoothing of cross_entropy
-  T rest;      // 1 - parameter, rounded once
-  T limit;     // of the (binary) cross-entropy's value; 0: none
-  const T *y;  // panels: the outputs of the last layer
+  LossFunction loss;
+  const T *y; // panels: the outputs of the last layer
   std::size_t stride;
   Range rows;
   std::size_t outputs;

@@ -8,20 +8,26 @@ namespace culpa {
 
 namespace {
 
+struct Judged {
+  double loss, guess;
+};
+
 // As in kernels/loss.inc, of one output z and its target t.
-double loss_of(Loss kind, double parameter, double z, double t) {
+Judged judge(const LossFunction &loss, double z, double t) {
   const double d = z - t, a = std::abs(d);
-  switch (kind) {
+  switch (loss.kind) {
   case Loss::mae:
-    return a;
+    return {a, z};
   case Loss::huber:
-    return a > parameter ? (a - parameter * 0.5) * parameter : d * d * 0.5;
-  case Loss::poisson:
-    return exponential(z) - z * t;
+    return {a > loss.delta ? (a - loss.delta * 0.5) * loss.delta : d * d * 0.5, z};
+  case Loss::poisson: {
+    const double mean = exponential(z);
+    return {mean - z * t, mean};
+  }
   case Loss::quantile:
-    return d < 0 ? -d * parameter : d * (1 - parameter);
+    return {d < 0 ? -d * loss.q : d * (1 - loss.q), z};
   default: // classes have no targets that could be rounded away
-    return d * d;
+    return {d * d, z};
   }
 }
 
@@ -36,9 +42,10 @@ void judge_exactly(const Network &network, const ExamplesView &examples, std::si
     double loss = 0, score = 0;
     for (std::size_t k = 0; k < count; ++k) {
       const double z = outputs.data[k / panel * outputs.stride + r * panel + k % panel];
-      loss += loss_of(network.loss, network.loss_parameter, z, target[k]);
-      if (examples.score_scale) { // the guess is of the model's dtype
-        const double guess = network.loss == Loss::poisson ? static_cast<T>(exponential(z)) : z;
+      const Judged judged = judge(network.loss, z, target[k]);
+      loss += judged.loss;
+      if (examples.score_scale) {
+        const double guess = static_cast<T>(judged.guess); // as the model's dtype has it
         score += (guess - target[k]) * (guess - target[k]) * examples.score_scale[k];
       }
     }

@@ -279,10 +279,7 @@ bool forward(const Network &network, const Parameters<T> &parameters, Workspace<
 
   crew.enter(Phase::loss);
   const Matrix<T> outputs = space.hidden.back();
-  active<T>().loss({.kind = network.loss,
-                    .parameter = static_cast<T>(network.loss_parameter),
-                    .rest = static_cast<T>(1 - network.loss_parameter),
-                    .limit = static_cast<T>(network.loss_limit),
+  active<T>().loss({.loss = network.loss,
                     .y = outputs.data,
                     .stride = outputs.stride,
                     .rows = mine,

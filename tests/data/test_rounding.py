@@ -38,20 +38,16 @@ def guesser(y: np.ndarray, loss: Any = "mse", dtype: str = "float32") -> culpa.S
     y = y.reshape(len(y), -1)
     model = culpa.Sequential([Dense(y.shape[1])], loss, input_size=3, dtype=dtype)
     model.layers[0].weight = np.zeros((3, y.shape[1]))
-    poisson = model.loss.name == "poisson"
-    model.layers[0].bias = np.log(y.mean(axis=0)) if poisson else y.mean(axis=0)
+    logs = model.loss.link == "log"
+    model.layers[0].bias = np.log(y.mean(axis=0)) if logs else y.mean(axis=0)
     return model
 
 
 def losses_of(model: culpa.Sequential, X: Any, y: np.ndarray) -> np.ndarray:
     """Of the model's own guesses, in float64, by the oracle."""
     z = model.predict_logits(X).astype(np.float64)
-    name, options = model.loss.name, {}
-    if name == "huber":
-        options = {"delta": model.loss.parameter}
-    if name == "quantile":
-        options = {"q": model.loss.parameter}
-    return reference.LOSSES[name](z, y.reshape(len(y), -1), **options)[0]
+    loss = model.loss
+    return reference.LOSSES[loss.name](z, y.reshape(len(y), -1), **loss.parameters)[0]
 
 
 def r2_of(guess: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> float:

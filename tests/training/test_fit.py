@@ -115,7 +115,6 @@ LOSSES: dict[str, tuple[str | Loss, int, Array]] = {
     "quantile": (culpa.Quantile(0.9), 1, VALUES),
     "quantile of several": (culpa.Quantile(0.2), 2, RNG.normal(size=(N, 2))),
 }
-OPTION_NAMES = {"cross_entropy": "label_smoothing", "huber": "delta", "quantile": "q"}
 
 
 def build(case: str, **options: Any) -> tuple[culpa.Sequential, Array]:
@@ -127,8 +126,7 @@ def measured(model: culpa.Sequential, y: Array, weight: Array) -> dict[str, floa
     """What evaluate should say, from the raw outputs alone."""
     outputs = model.predict_logits(X).astype(np.float64)
     loss = model.loss
-    options = {OPTION_NAMES[loss.name]: loss.parameter} if loss.name in OPTION_NAMES else {}
-    losses, _ = reference.LOSSES[loss.name](outputs, y, **options)
+    losses, _ = reference.LOSSES[loss.name](outputs, y, **loss.parameters)
     result = {"loss": float(weight @ losses / weight.sum())}
     if loss.name == "cross_entropy":
         truth = y if y.ndim == 1 else y.argmax(axis=1)

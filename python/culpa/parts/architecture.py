@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 
 from culpa import _checks, _core
 from culpa.parts.layers import Activation, Dense, Dropout
-from culpa.parts.losses import LOSSES, Loss, as_loss
+from culpa.parts.losses import Loss, as_loss, loss_of
 
 __all__ = ["Architecture"]
 
@@ -93,7 +93,7 @@ class Architecture:
         return {
             "layers": specs,
             "loss": self.loss.name,
-            "loss_parameter": self.loss.parameter,
+            "loss_parameters": self.loss.parameters,
             "input_scale": self.input_scale,
             "input_dropout": input_dropout,
             "seed": self.seed,
@@ -128,7 +128,7 @@ class Architecture:
                 )
         return {
             "layers": layers,
-            "loss": {"name": self.loss.name, "parameter": self.loss.parameter},
+            "loss": {"name": self.loss.name, "parameters": self.loss.parameters},
             "seed": self.seed,
             "input_size": self.input_size,
             "dtype": self.dtype,
@@ -154,11 +154,9 @@ class Architecture:
             takes_alpha = name in ("leaky_relu", "elu")
             activation = Activation(name, alpha if takes_alpha else None)
             layers.append(Dense(layer["dense"], activation, initializer=layer["initializer"]))
-        kind = LOSSES[_checks.choice("loss", config["loss"]["name"], LOSSES)]
-        parameter = config["loss"]["parameter"]
         return cls(
             tuple(layers),
-            kind(*[parameter for _ in fields(kind)]),
+            loss_of(config["loss"]),
             seed=config["seed"],
             dtype=config["dtype"],
             input_scale=config["input_scale"],

@@ -11,10 +11,10 @@ struct Answer {
   double loss = 0, slope = 0, score = 0, size = 0;
 };
 
-Answer of_output(Loss kind, double parameter, double z, double t) {
+Answer of_output(const LossFunction &loss, double z, double t) {
   const double d = z - t, size = 1 + std::abs(z) + std::abs(t) + std::abs(z * t);
   const double sign = d > 0 ? 1 : d < 0 ? -1 : 0;
-  switch (kind) {
+  switch (loss.kind) {
   case Loss::binary_cross_entropy:
     return {std::max(z, 0.0) - z * t + std::log1p(std::exp(-std::abs(z))),
             1 / (1 + std::exp(-z)) - t, (z > 0) == (t > 0.5) ? 1.0 : 0.0, size};
@@ -23,17 +23,17 @@ Answer of_output(Loss kind, double parameter, double z, double t) {
   case Loss::mae:
     return {std::abs(d), sign, d * d, size + d * d};
   case Loss::huber:
-    if (std::abs(d) > parameter)
-      return {parameter * (std::abs(d) - parameter / 2), sign * parameter, d * d, size + d * d};
+    if (std::abs(d) > loss.delta)
+      return {loss.delta * (std::abs(d) - loss.delta / 2), sign * loss.delta, d * d, size + d * d};
     return {d * d / 2, d, d * d, size + d * d};
   case Loss::poisson: {
     const double mean = std::exp(z), error = mean - t;
     return {mean - z * t, error, error * error, size + mean + mean * mean};
   }
   case Loss::quantile:
-    return {std::max(-parameter * d, (1 - parameter) * d),
-            d > 0   ? 1 - parameter
-            : d < 0 ? -parameter
+    return {std::max(-loss.q * d, (1 - loss.q) * d),
+            d > 0   ? 1 - loss.q
+            : d < 0 ? -loss.q
                     : 0,
             d * d, size + d * d};
   case Loss::cross_entropy:
@@ -43,25 +43,24 @@ Answer of_output(Loss kind, double parameter, double z, double t) {
 }
 
 struct LossCase {
-  Loss kind;
+  LossFunction loss;
   const char *name;
-  double parameter;
   bool labels = false;
 };
 
 const LossCase cases[] = {
-    {Loss::cross_entropy, "cross_entropy", 0, true},
-    {Loss::cross_entropy, "cross_entropy", 0.1, true},
-    {Loss::cross_entropy, "cross_entropy", 0},
-    {Loss::cross_entropy, "cross_entropy", 0.3},
-    {Loss::binary_cross_entropy, "binary_cross_entropy", 0},
-    {Loss::mse, "mse", 0},
-    {Loss::mae, "mae", 0},
-    {Loss::huber, "huber", 1},
-    {Loss::huber, "huber", 0.25},
-    {Loss::poisson, "poisson", 0},
-    {Loss::quantile, "quantile", 0.5},
-    {Loss::quantile, "quantile", 0.9},
+    {{.kind = Loss::cross_entropy}, "cross_entropy", true},
+    {{.kind = Loss::cross_entropy, .label_smoothing = 0.1}, "smoothed cross_entropy", true},
+    {{.kind = Loss::cross_entropy}, "cross_entropy"},
+    {{.kind = Loss::cross_entropy, .label_smoothing = 0.3}, "smoothed cross_entropy"},
+    {{.kind = Loss::binary_cross_entropy}, "binary_cross_entropy"},
+    {{.kind = Loss::mse}, "mse"},
+    {{.kind = Loss::mae}, "mae"},
+    {{.kind = Loss::huber}, "huber"},
+    {{.kind = Loss::huber, .delta = 0.25}, "huber 0.25"},
+    {{.kind = Loss::poisson}, "poisson"},
+    {{.kind = Loss::quantile}, "quantile"},
+    {{.kind = Loss::quantile, .q = 0.9}, "quantile 0.9"},
 };
 
 // A batch: what the last layer gave, and what it should have given.
@@ -136,21 +135,28 @@ Answer of_classes(const Batch<T> &batch, const LossCase &one, double smoothing, 
           1 + greatest - lowest + std::log(sum)};
 }
 
+// A loss with its parameters as the kernel's type has them.
+template <class T> LossFunction rounded(LossFunction loss) {
+  for (const auto &parameter : loss_parameter_names)
+    loss.*parameter.value = static_cast<T>(loss.*parameter.value);
+  return loss;
+}
+
 template <class T>
 Answer of_row(const Batch<T> &batch, const LossCase &one, bool with_score, std::size_t r,
               std::vector<double> &slopes) {
-  const auto parameter = static_cast<double>(static_cast<T>(one.parameter));
-  if (one.kind == Loss::cross_entropy)
-    return of_classes(batch, one, parameter, r, slopes);
+  const LossFunction loss = rounded<T>(one.loss);
+  if (loss.kind == Loss::cross_entropy)
+    return of_classes(batch, one, loss.label_smoothing, r, slopes);
   Answer row;
   const auto outputs = static_cast<double>(batch.at.columns);
   for (std::size_t c = 0; c < batch.at.columns; ++c) {
     const auto t = static_cast<double>(batch.targets[r * batch.at.columns + c]);
-    const Answer each = of_output(one.kind, parameter, batch.z(r, c), t);
+    const Answer each = of_output(loss, batch.z(r, c), t);
     slopes[c] = each.slope / outputs; // the loss is the mean over the outputs
     row.loss += each.loss / outputs;
     row.size += each.size / outputs;
-    if (one.kind == Loss::binary_cross_entropy)
+    if (loss.kind == Loss::binary_cross_entropy)
       row.score += each.score / outputs;
     else if (with_score)
       row.score += each.score * batch.score_scale[c];
@@ -162,7 +168,7 @@ template <class T>
 void check_loss(const Kernels<T> &k, const LossCase &one, std::size_t outputs, Range rows,
                 bool with_delta, bool with_score, Log &log) {
   const std::size_t n_rows = rows.end + 1;
-  const Batch<T> batch(k.panel, n_rows, outputs, one.kind);
+  const Batch<T> batch(k.panel, n_rows, outputs, one.loss.kind);
   const Panels &at = batch.at;
   Output<T> delta(at.size()), scratch(at.count() * k.panel * k.panel);
   Output<double> losses(n_rows), scores(n_rows);
@@ -179,9 +185,7 @@ void check_loss(const Kernels<T> &k, const LossCase &one, std::size_t outputs, R
       else
         delta.ignore(at.at(r, c));
   }
-  k.loss({.kind = one.kind,
-          .parameter = static_cast<T>(one.parameter),
-          .rest = static_cast<T>(1 - one.parameter),
+  k.loss({.loss = one.loss,
           .y = batch.y.data(),
           .stride = at.stride,
           .rows = rows,
@@ -193,9 +197,9 @@ void check_loss(const Kernels<T> &k, const LossCase &one, std::size_t outputs, R
           .scores = scores.data(),
           .score_scale = with_score ? batch.score_scale.data() : nullptr,
           .scratch = scratch.data()});
-  const std::string what = say(one.name, one.parameter, one.labels ? "labels" : "targets", "of",
-                               outputs, "outputs, rows", rows.begin, "to", rows.end, "with delta",
-                               with_delta, "with score", with_score);
+  const std::string what =
+      say(one.name, one.labels ? "labels" : "targets", "of", outputs, "outputs, rows", rows.begin,
+          "to", rows.end, "with delta", with_delta, "with score", with_score);
   losses.check(log, "loss " + what);
   scores.check(log, "score of " + what);
   delta.check(log, "delta of " + what);
@@ -237,12 +241,7 @@ template <class T> void check_the_ends(const Kernels<T> &k, Log &log) {
       const std::int32_t label = one.t[0] == 1 ? 0 : one.t[1] == 1 ? 1 : 2;
       std::vector<T> delta(at.size()), scratch(k.panel * k.panel);
       double loss = 0, score = 0;
-      k.loss({.kind = one.kind,
-              .parameter = one.kind == Loss::cross_entropy ? T(0)
-                           : one.kind == Loss::quantile    ? T(0.5)
-                                                           : T(1),
-              .rest = one.kind == Loss::quantile ? T(0.5) : T(1),
-              .limit = T(0),
+      k.loss({.loss = {.kind = one.kind},
               .y = y.data(),
               .stride = at.stride,
               .rows = {0, 1},
