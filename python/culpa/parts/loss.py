@@ -23,7 +23,8 @@ class Loss:
     task: ClassVar[str] = "regression"
     # What the outputs are of the means that are guessed: the means themselves, their logs, ...
     link: ClassVar[str] = "identity"
-    # For pages: what a guess does, and what the loss is (a sentence without its full stop).
+    # For pages: what a guess does, and what the loss is. {mean} is the end of a sentence: that the
+    # loss is the mean over several outputs.
     says: ClassVar[str] = "says"
     in_words: ClassVar[str] = ""
 

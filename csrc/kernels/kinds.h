@@ -1,0 +1,94 @@
+// What there is to choose from: activations, losses, rules of optimizers and types of data, with the
+// names that callers of the core know them by. Plain data, as in kernels.h.
+#pragma once
+
+#include <cstddef>
+
+namespace culpa {
+
+// A value, most often of an enumeration, and its name to callers of the core. A static_assert
+// counts each enumeration's table: a value without a name would be one that no caller can ask for.
+template <class Value> struct Name {
+  Value value;
+  const char *name;
+};
+
+enum class Activation : int {
+  identity,
+  relu,
+  leaky_relu,
+  elu,
+  selu,
+  gelu,
+  gelu_tanh,
+  silu,
+  mish,
+  tanh,
+  sigmoid,
+  softplus,
+};
+constexpr Name<Activation> activation_names[] = {
+    {Activation::identity, "identity"},
+    {Activation::relu, "relu"},
+    {Activation::leaky_relu, "leaky_relu"},
+    {Activation::elu, "elu"},
+    {Activation::selu, "selu"},
+    {Activation::gelu, "gelu"},
+    {Activation::gelu_tanh, "gelu_tanh"},
+    {Activation::silu, "silu"},
+    {Activation::mish, "mish"},
+    {Activation::tanh, "tanh"},
+    {Activation::sigmoid, "sigmoid"},
+    {Activation::softplus, "softplus"},
+};
+static_assert(sizeof activation_names / sizeof *activation_names ==
+              static_cast<std::size_t>(Activation::softplus) + 1);
+
+enum class Loss : int {
+  cross_entropy,
+  binary_cross_entropy,
+  mse,
+  mae,
+  huber,
+  poisson,
+  quantile,
+};
+constexpr Name<Loss> loss_names[] = {
+    {Loss::cross_entropy, "cross_entropy"},
+    {Loss::binary_cross_entropy, "binary_cross_entropy"},
+    {Loss::mse, "mse"},
+    {Loss::mae, "mae"},
+    {Loss::huber, "huber"},
+    {Loss::poisson, "poisson"},
+    {Loss::quantile, "quantile"},
+};
+static_assert(sizeof loss_names / sizeof *loss_names ==
+              static_cast<std::size_t>(Loss::quantile) + 1);
+
+// What training minimises: a loss, and what it is told; each loss reads the parameters of its own.
+struct LossFunction {
+  Loss kind = Loss::mse;
+  double label_smoothing = 0; // cross_entropy
+  double delta = 1;           // huber: where it turns linear
+  double q = 0.5;             // quantile: which
+  double limit = 0; // the largest value of a (binary) cross-entropy, not of its slope; 0: none
+};
+// Those that callers of the core pass by name.
+constexpr Name<double LossFunction::*> loss_parameter_names[] = {
+    {&LossFunction::label_smoothing, "label_smoothing"},
+    {&LossFunction::delta, "delta"},
+    {&LossFunction::q, "q"},
+};
+
+enum class Rule : int { sgd, adam, rmsprop };
+constexpr Name<Rule> rule_names[] = {
+    {Rule::sgd, "sgd"},
+    {Rule::adam, "adam"},
+    {Rule::rmsprop, "rmsprop"},
+};
+static_assert(sizeof rule_names / sizeof *rule_names ==
+              static_cast<std::size_t>(Rule::rmsprop) + 1);
+
+enum class DType : int { u8, i8, u16, i16, u32, i32, u64, i64, f16, f32, f64 };
+
+} // namespace culpa
