@@ -23,9 +23,10 @@ namespace culpa {
 
 using namespace pybind11::literals;
 
-template <class Value, std::size_t n>
-Value named(const Name<Value> (&names)[n], const std::string &name, const char *what) {
-  for (const Name<Value> &one : names)
+// The value of that name in a table of them: of Name, or of what has a value and a name too.
+template <class Named, std::size_t n>
+auto named(const Named (&names)[n], const std::string &name, const char *what) {
+  for (const Named &one : names)
     if (name == one.name)
       return one.value;
   throw py::value_error(std::string("no such ") + what + ": \"" + name + "\"");

@@ -1,5 +1,5 @@
-// What there is to choose from: activations, losses, rules of optimizers and types of data, with the
-// names that callers of the core know them by. Plain data, as in kernels.h.
+// What there is to choose from: activations, losses, rules of optimizers and types of data, with
+// the names that callers of the core know them by. Plain data, as in kernels.h.
 #pragma once
 
 #include <cstddef>
@@ -81,13 +81,23 @@ constexpr Name<double LossFunction::*> loss_parameter_names[] = {
 };
 
 enum class Rule : int { sgd, adam, rmsprop };
-constexpr Name<Rule> rule_names[] = {
-    {Rule::sgd, "sgd"},
-    {Rule::adam, "adam"},
-    {Rule::rmsprop, "rmsprop"},
+// Whether a rule keeps a slot: a number beside each parameter, from one step to the next.
+enum class Keeps : int { never, with_momentum, always };
+// An optimizer's rule as the core knows it, and what it keeps in the two slots that there are.
+struct RuleDeclaration {
+  Rule value;
+  const char *name;
+  Keeps first, second;
 };
-static_assert(sizeof rule_names / sizeof *rule_names ==
-              static_cast<std::size_t>(Rule::rmsprop) + 1);
+constexpr RuleDeclaration rules[] = {
+    {.value = Rule::sgd, .name = "sgd", .first = Keeps::with_momentum, .second = Keeps::never},
+    {.value = Rule::adam, .name = "adam", .first = Keeps::always, .second = Keeps::always},
+    {.value = Rule::rmsprop,
+     .name = "rmsprop",
+     .first = Keeps::with_momentum,
+     .second = Keeps::always},
+};
+static_assert(sizeof rules / sizeof *rules == static_cast<std::size_t>(Rule::rmsprop) + 1);
 
 enum class DType : int { u8, i8, u16, i16, u32, i32, u64, i64, f16, f32, f64 };
 

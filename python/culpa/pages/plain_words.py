@@ -126,7 +126,7 @@ class Outcome:
     # The losses: a rule in words, and the arithmetic where it fits into a line.
 
     def _in_its_words(self) -> tuple[str, str]:
-        words = f"{self.loss.in_words}{self._mean()} It can be below 0."
+        words = self.loss.in_words.format(mean=self._mean())
         if len(self.response) > 1:
             return words, ""
         response, target = float(self.response[0]), float(self.target[0])

@@ -239,7 +239,7 @@ class Poisson(_OfLogMean):
     says: ClassVar[str] = "expects a count of"
     in_words: ClassVar[str] = (
         "The loss says how surprising the true count is where counts scatter around the expected "
-        "one (Poisson loss, without the part that no guess can change)"
+        "one (Poisson loss, without the part that no guess can change){mean} It can be below 0."
     )
 
     def check(self, y: ArrayLike, *, name: str = "y", dtype: str = "float64") -> None:

@@ -135,17 +135,10 @@ Answer of_classes(const Batch<T> &batch, const LossCase &one, double smoothing, 
           1 + greatest - lowest + std::log(sum)};
 }
 
-// A loss with its parameters as the kernel's type has them.
-template <class T> LossFunction rounded(LossFunction loss) {
-  for (const auto &parameter : loss_parameter_names)
-    loss.*parameter.value = static_cast<T>(loss.*parameter.value);
-  return loss;
-}
-
 template <class T>
 Answer of_row(const Batch<T> &batch, const LossCase &one, bool with_score, std::size_t r,
               std::vector<double> &slopes) {
-  const LossFunction loss = rounded<T>(one.loss);
+  const LossFunction &loss = one.loss;
   if (loss.kind == Loss::cross_entropy)
     return of_classes(batch, one, loss.label_smoothing, r, slopes);
   Answer row;
