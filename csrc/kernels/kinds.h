@@ -52,6 +52,8 @@ enum class Loss : int {
   huber,
   poisson,
   quantile,
+  gamma,
+  tweedie,
 };
 constexpr Name<Loss> loss_names[] = {
     {Loss::cross_entropy, "cross_entropy"},
@@ -61,9 +63,11 @@ constexpr Name<Loss> loss_names[] = {
     {Loss::huber, "huber"},
     {Loss::poisson, "poisson"},
     {Loss::quantile, "quantile"},
+    {Loss::gamma, "gamma"},
+    {Loss::tweedie, "tweedie"},
 };
 static_assert(sizeof loss_names / sizeof *loss_names ==
-              static_cast<std::size_t>(Loss::quantile) + 1);
+              static_cast<std::size_t>(Loss::tweedie) + 1);
 
 // What training minimises: a loss, and what it is told; each loss reads the parameters of its own.
 struct LossFunction {
@@ -71,6 +75,7 @@ struct LossFunction {
   double label_smoothing = 0; // cross_entropy
   double delta = 1;           // huber: where it turns linear
   double q = 0.5;             // quantile: which
+  double power = 1.5;         // tweedie: of the mean, in the variance
   double limit = 0; // the largest value of a (binary) cross-entropy, not of its slope; 0: none
 };
 // Those that callers of the core pass by name.
@@ -78,6 +83,7 @@ constexpr Name<double LossFunction::*> loss_parameter_names[] = {
     {&LossFunction::label_smoothing, "label_smoothing"},
     {&LossFunction::delta, "delta"},
     {&LossFunction::q, "q"},
+    {&LossFunction::power, "power"},
 };
 
 enum class Rule : int { sgd, adam, rmsprop };

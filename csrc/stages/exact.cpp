@@ -12,6 +12,19 @@ struct Judged {
   double loss, guess;
 };
 
+// Where the target's variance is this power of its mean e^z.
+Judged judge_log_mean(double power, double z, double t) {
+  const double mean = exponential(z);
+  if (power == 1)
+    return {mean - z * t, mean};
+  const double pull = t > 0 ? t * exponential((1 - power) * z) : 0;
+  if (std::isinf(pull))
+    return {pull, mean};
+  if (power == 2)
+    return {z + pull, mean};
+  return {exponential((2 - power) * z) / (2 - power) + pull / (power - 1), mean};
+}
+
 // As in kernels/loss.inc, of one output z and its target t.
 Judged judge(const LossFunction &loss, double z, double t) {
   const double d = z - t, a = std::abs(d);
@@ -20,10 +33,12 @@ Judged judge(const LossFunction &loss, double z, double t) {
     return {a, z};
   case Loss::huber:
     return {a > loss.delta ? (a - loss.delta * 0.5) * loss.delta : d * d * 0.5, z};
-  case Loss::poisson: {
-    const double mean = exponential(z);
-    return {mean - z * t, mean};
-  }
+  case Loss::poisson:
+    return judge_log_mean(1, z, t);
+  case Loss::gamma:
+    return judge_log_mean(2, z, t);
+  case Loss::tweedie:
+    return judge_log_mean(loss.power, z, t);
   case Loss::quantile:
     return {d < 0 ? -d * loss.q : d * (1 - loss.q), z};
   default: // classes have no targets that could be rounded away

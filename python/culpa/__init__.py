@@ -35,9 +35,11 @@ from culpa.parts.losses import (
     MSE,
     BinaryCrossEntropy,
     CrossEntropy,
+    Gamma,
     Huber,
     Poisson,
     Quantile,
+    Tweedie,
 )
 from culpa.parts.optimizers import SGD, Adam, AdamW, RMSprop
 from culpa.parts.privacy import Privacy
@@ -81,6 +83,7 @@ __all__ = [
     "EarlyStopping",
     "ExponentialDecay",
     "Forgetting",
+    "Gamma",
     "HealthCheck",
     "History",
     "Huber",
@@ -96,6 +99,7 @@ __all__ = [
     "Schedule",
     "Sequential",
     "StepDecay",
+    "Tweedie",
     "datasets",
     "diagnose",
     "el2n",

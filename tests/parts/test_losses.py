@@ -157,8 +157,95 @@ def test_targets_that_train_pass_the_check(case: helpers.LossCase) -> None:
         (culpa.CrossEntropy(), [[1.5, -0.5]], r"label: expected values in \[0, 1\].*-0.5 to 1.5"),
         (culpa.CrossEntropy(), [0, -1], "label: expected integer class indices of at least 0"),
         (culpa.CrossEntropy(), [0.0, 1.0], "label: expected integer class indices"),
+        (culpa.Gamma(), [1.0, 0.0], "label: expected amounts above 0 for gamma .*got 0.0; leave"),
+        (culpa.Tweedie(), [1.0, -1.5], "label: expected no negative amounts .*got -1.5; use"),
+        (culpa.Tweedie(2.0), [1.0, 0.0], "label: expected amounts above 0 for tweedie .*got 0.0"),
+        (culpa.Tweedie(3.0), [1.0, -2.0], "label: expected amounts above 0 for tweedie"),
     ],
 )
 def test_other_targets_are_refused(loss: Loss, y: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         loss.check(y, name="label")
+
+
+def test_an_amount_that_the_dtype_takes_for_0_is_refused() -> None:
+    y = np.array([1.0, 1e-40])
+    culpa.Gamma().check(y)
+    X = np.zeros((2, 1))
+    culpa.Sequential([culpa.Dense(1)], "gamma", dtype="float64").fit(X, y, epochs=1, verbose=False)
+    with pytest.raises(ValueError, match=r"y: expected amounts above 0 .*at least 1.17.*float32"):
+        culpa.Sequential([culpa.Dense(1)], "gamma").fit(X, y, epochs=1, verbose=False)
+
+
+@pytest.mark.parametrize("power", [-1, 0, 0.5, 0.999, 101, float("nan"), float("inf")])
+def test_powers_that_no_distribution_here_has_are_refused(power: float) -> None:
+    with pytest.raises(ValueError, match="power: expected a"):
+        culpa.Tweedie(power)
+
+
+POWERS = [1.0, 1.01, 1.5, 1.9, 2.0, 2.5, 3.0]
+
+
+@pytest.mark.parametrize("dtype", helpers.DTYPES)
+@pytest.mark.parametrize("power", POWERS)
+def test_losses_of_log_means_are_half_of_scikit_learns_deviances(power: float, dtype: str) -> None:
+    """Less the least, which no guess can change; as it stands, its half losses' raw value."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    half = pytest.importorskip("sklearn._loss")
+    problem = helpers.make_problem(
+        (4, 6, 1),
+        ["tanh", "identity"],
+        helpers.LossCase(culpa.Tweedie(power), "positive"),
+        50,
+        dtype,
+    )
+    losses = (
+        [culpa.Tweedie(power)] + [culpa.Gamma()] * (power == 2) + [culpa.Poisson()] * (power == 1)
+    )
+    for loss in losses:
+        model = culpa.Sequential(problem.model._network.architecture.layers, loss, dtype=dtype)
+        model.load_state_dict(problem.model.state_dict())
+        y = problem.y.astype(np.float64).ravel()
+        z = model.predict_logits(problem.X).astype(np.float64).ravel()
+        deviance = metrics.mean_tweedie_deviance(y, np.exp(z), power=power)
+        found = model.evaluate(problem.X, problem.y)["loss"]
+        least = loss.least_loss(y).mean()
+        assert 2.0 * (found - least) == pytest.approx(deviance, rel=helpers.TOLERANCE[dtype] * 100)
+        blame = model.blame(problem.X, problem.y)
+        theirs = half.HalfTweedieLoss(power=power)
+        tolerance = helpers.TOLERANCE[dtype]
+        helpers.assert_close("losses", blame.losses, theirs.loss(y, z), tolerance)
+        slopes = theirs.gradient(y, z)
+        helpers.assert_close("slopes", blame.nodes[-1].ravel(), slopes, tolerance)
+
+
+@pytest.mark.parametrize("loss", ["gamma", culpa.Tweedie(1.5)])
+def test_a_model_of_log_means_learns_amounts(loss: Any) -> None:
+    """The log of the mean is linear in X, as in scikit-learn's GLMs, which find the same."""
+    linear = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(7)
+    X = rng.normal(size=(400, 3))
+    y = np.exp(X @ [0.5, -0.3, 0.1] + 1.0) * rng.gamma(3.0, 1 / 3.0, 400)
+    model = culpa.Sequential([culpa.Dense(1)], loss, dtype="float64")
+    model.fit(X, y, epochs=300, batch_size=400, optimizer=culpa.Adam(0.05), verbose=False)
+    model.fit(X, y, epochs=300, batch_size=400, optimizer=culpa.SGD(0.1), verbose=False)
+    power = 2.0 if loss == "gamma" else 1.5
+    judge = linear.TweedieRegressor(power=power, alpha=0.0, link="log", tol=1e-10, max_iter=1000)
+    np.testing.assert_allclose(model.predict(X), judge.fit(X, y).predict(X), rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["gamma", "tweedie"])
+def test_models_of_log_means_train_side_by_side_with_the_bits_of_one(loss: str) -> None:
+    rng = np.random.default_rng(8)
+    X, y = rng.normal(size=(60, 4)), rng.gamma(2.0, 1.0, 60)
+
+    def model(seed: int) -> culpa.Sequential:
+        layers = [culpa.Dense(7, "tanh"), culpa.Dense(1)]
+        return culpa.Sequential(layers, loss, input_size=4, seed=seed)
+
+    alone, together = [model(i) for i in range(3)], [model(i) for i in range(3)]
+    for each in alone:
+        each.fit(X, y, epochs=3, batch_size=16, verbose=False)
+    culpa.fit_many(together, X, y, epochs=3, batch_size=16, verbose=False)
+    for one, other in zip(alone, together, strict=True):
+        assert helpers.parameter_bytes(one) == helpers.parameter_bytes(other)

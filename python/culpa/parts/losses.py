@@ -26,10 +26,12 @@ __all__ = [
     "MSE",
     "BinaryCrossEntropy",
     "CrossEntropy",
+    "Gamma",
     "Huber",
     "Loss",
     "Poisson",
     "Quantile",
+    "Tweedie",
     "as_loss",
     "loss_of",
 ]
@@ -263,6 +265,111 @@ class Poisson(_OfLogMean):
 
 
 @dataclass(frozen=True)
+class Gamma(_OfLogMean):
+    """Negative log-likelihood of amounts above 0 whose log-mean is the output, at shape 1.
+
+    ``output + y * exp(-output)``, the terms that depend on the output; the mean over outputs. Less
+    its least value, 1 + log(y), it is half of scikit-learn's ``mean_gamma_deviance``. An error
+    counts by its ratio to the amount, as for amounts whose spread grows with their mean (McCullagh
+    and Nelder 1989, chapter 8). ``predict`` gives the mean, exp of the output.
+
+    Examples
+    --------
+    >>> import culpa
+    >>> culpa.Gamma().best_constant([1.0, 3.0]).round(3)  # log of 2
+    array([0.693])
+    """
+
+    name: ClassVar[str] = "gamma"
+    in_words: ClassVar[str] = (
+        "The loss says how surprising the true amount is where amounts scatter around the expected "
+        "one in proportion to it (gamma loss, without the part that no guess can change){mean} It "
+        "can be below 0."
+    )
+
+    def check(self, y: ArrayLike, *, name: str = "y", dtype: str = "float64") -> None:
+        """Raise where an amount is not above 0."""
+        _check_positive(self, np.asarray(y), name, dtype)
+
+    def formula(self) -> str:
+        """Return the log of the mean and the amount's ratio to it."""
+        return "log({x}) + {t} / {x}"
+
+    def value(self, x: float, t: float) -> float:
+        """Return what :meth:`formula` comes to."""
+        return math.log(x) + t / x if x > 0.0 else math.inf
+
+
+@dataclass(frozen=True)
+class Tweedie(_OfLogMean):
+    """Negative log-likelihood of amounts whose variance is a power of their mean (Jorgensen 1987).
+
+    At power p and mean m = exp(output), ``m ** (2 - p) / (2 - p) + y * m ** (1 - p) / (p - 1)``:
+    the terms that depend on the output, at dispersion 1; the mean over outputs. Less its least
+    value it is half of scikit-learn's ``mean_tweedie_deviance``. ``predict`` gives the mean.
+
+    Parameters
+    ----------
+    power : float, default 1.5
+        From 1 to 100. Between 1 and 2, sums of a Poisson number of gamma amounts: y may be 0, as
+        for claims or rain. 1 is :class:`Poisson`, 2 is :class:`Gamma`, 3 the inverse Gaussian;
+        from 2 on y must be above 0.
+
+    Examples
+    --------
+    >>> import culpa
+    >>> culpa.Tweedie(1.2).parameters
+    {'power': 1.2}
+    """
+
+    power: float = 1.5
+    name: ClassVar[str] = "tweedie"
+    in_words: ClassVar[str] = (
+        "The loss says how surprising the true amount is where amounts scatter around the expected "
+        "one, the wider the larger it is (Tweedie loss, without the part that no guess can "
+        "change){mean}"
+    )
+
+    def __post_init__(self) -> None:
+        if not 1.0 <= _checks.number("power", self.power) <= 100.0:
+            raise ValueError(
+                f"power: expected a number from 1 (Poisson) by 2 (gamma) to 100, got "
+                f"{self.power!r}; no distribution has a power between 0 and 1, and for 0 use mse"
+            )
+
+    def check(self, y: ArrayLike, *, name: str = "y", dtype: str = "float64") -> None:
+        """Raise where an amount is negative, or 0 and the power is 2 or more."""
+        y = np.asarray(y)
+        if self.power >= 2.0:
+            _check_positive(self, y, name, dtype)
+        elif y.size and y.min() < 0:
+            raise ValueError(
+                f"{name}: expected no negative amounts for {self.name}, got {y.min()}; use another "
+                "loss, such as mse, for numbers below 0"
+            )
+
+    def formula(self) -> str:
+        """Return the two powers of the mean, each over its exponent."""
+        if self.power in (1.0, 2.0):
+            return (Poisson() if self.power == 1.0 else Gamma()).formula()
+        up, down = f"{abs(2.0 - self.power):.15g}", f"{self.power - 1.0:.15g}"
+        pull = f"{{t}} / ({down} × {{x}}^{down})"
+        if self.power < 2.0:
+            return f"{{x}}^{up} / {up} + {pull}"
+        return f"{pull} − 1 / ({up} × {{x}}^{up})"
+
+    def value(self, x: float, t: float) -> float:
+        """Return what :meth:`formula` comes to."""
+        if self.power in (1.0, 2.0):
+            return (Poisson() if self.power == 1.0 else Gamma()).value(x, t)
+        if x <= 0.0:
+            return 0.0 if t == 0.0 else math.inf
+        up, down, mean = 2.0 - self.power, self.power - 1.0, np.float64(x)
+        with np.errstate(over="ignore"):
+            return float(mean**up / up + t * mean**-down / down)
+
+
+@dataclass(frozen=True)
 class Quantile(Loss):
     """The pinball loss, whose best guess is the q-quantile (Koenker and Bassett 1978).
 
@@ -288,7 +395,17 @@ class Quantile(Loss):
 
 LOSSES: dict[str, type[Loss]] = {
     loss.name: loss
-    for loss in (CrossEntropy, BinaryCrossEntropy, MSE, MAE, Huber, Poisson, Quantile)
+    for loss in (
+        CrossEntropy,
+        BinaryCrossEntropy,
+        MSE,
+        MAE,
+        Huber,
+        Poisson,
+        Gamma,
+        Tweedie,
+        Quantile,
+    )
 }
 
 
@@ -311,3 +428,13 @@ def loss_of(config: Mapping[str, Any]) -> Loss:
             f"loss: expected the parameters {names} of {kind.name}, got {list(parameters)}"
         )
     return kind(**parameters)
+
+
+def _check_positive(loss: Loss, y: Array, name: str, dtype: str) -> None:
+    """Raise where a value is not above 0; the core takes denormal numbers for 0."""
+    least = float(np.finfo(dtype).tiny)
+    if y.size and y.min() < least:
+        raise ValueError(
+            f"{name}: expected amounts above 0 for {loss.name} (at least {least:g} in {dtype}), "
+            f"got {y.min()}; leave such rows out, or use culpa.Tweedie(1.5), which takes zeros"
+        )

@@ -30,6 +30,19 @@ Answer of_output(const LossFunction &loss, double z, double t) {
     const double mean = std::exp(z), error = mean - t;
     return {mean - z * t, error, error * error, size + mean + mean * mean};
   }
+  case Loss::gamma: {
+    const double mean = std::exp(z), error = mean - t, ratio = t / mean;
+    return {z + ratio, 1 - ratio, error * error, size + ratio + mean * mean};
+  }
+  case Loss::tweedie: {
+    const double p = loss.power;
+    if (p == 1 || p == 2)
+      return of_output({.kind = p == 1 ? Loss::poisson : Loss::gamma}, z, t);
+    const double mean = std::exp(z), error = mean - t;
+    const double kappa = std::pow(mean, 2 - p) / (2 - p), theta = std::pow(mean, 1 - p) / (1 - p);
+    return {kappa - t * theta, std::pow(mean, 2 - p) - t * std::pow(mean, 1 - p), error * error,
+            size + std::abs(kappa) + std::abs(t * theta) + mean * mean};
+  }
   case Loss::quantile:
     return {std::max(-loss.q * d, (1 - loss.q) * d),
             d > 0   ? 1 - loss.q
@@ -59,6 +72,12 @@ const LossCase cases[] = {
     {{.kind = Loss::huber}, "huber"},
     {{.kind = Loss::huber, .delta = 0.25}, "huber 0.25"},
     {{.kind = Loss::poisson}, "poisson"},
+    {{.kind = Loss::gamma}, "gamma"},
+    {{.kind = Loss::tweedie}, "tweedie"},
+    {{.kind = Loss::tweedie, .power = 1}, "tweedie 1"},
+    {{.kind = Loss::tweedie, .power = 1.1}, "tweedie 1.1"},
+    {{.kind = Loss::tweedie, .power = 2}, "tweedie 2"},
+    {{.kind = Loss::tweedie, .power = 3}, "tweedie 3"},
     {{.kind = Loss::quantile}, "quantile"},
     {{.kind = Loss::quantile, .q = 0.9}, "quantile 0.9"},
 };
@@ -70,11 +89,12 @@ template <class T> struct Batch {
   std::vector<std::int32_t> labels;
   std::vector<double> score_scale;
 
-  Batch(std::size_t width, std::size_t rows, std::size_t outputs, Loss kind)
+  Batch(std::size_t width, std::size_t rows, std::size_t outputs, const LossFunction &loss)
       : at{width, rows, outputs}, targets(rows * outputs), labels(rows), score_scale(outputs) {
     Numbers numbers;
     // Multiples of 1/32: some outputs are equal, and some hit their target. Every fifth row of
     // logits is so far apart that its exponentials vanish.
+    const Loss kind = loss.kind;
     const bool logits = kind == Loss::cross_entropy || kind == Loss::binary_cross_entropy;
     y = at.template fill<T>([&](std::size_t r, std::size_t) {
       return numbers.exact() * (logits && r % 5 == 4 ? 300 : 1);
@@ -87,6 +107,10 @@ template <class T> struct Batch {
           t = std::abs(t) / 2;
         else if (kind == Loss::poisson)
           t = std::floor(std::abs(t) * 3);
+        else if (kind == Loss::gamma || (kind == Loss::tweedie && loss.power >= 2))
+          t = std::abs(t) + 1. / 32;
+        else if (kind == Loss::tweedie)
+          t = std::max(t, 0.0);
         else if (numbers.bits() % 8 == 0)
           t = static_cast<double>(y[at.at(r, c)]);
         total += t;
@@ -161,7 +185,7 @@ template <class T>
 void check_loss(const Kernels<T> &k, const LossCase &one, std::size_t outputs, Range rows,
                 bool with_delta, bool with_score, Log &log) {
   const std::size_t n_rows = rows.end + 1;
-  const Batch<T> batch(k.panel, n_rows, outputs, one.loss.kind);
+  const Batch<T> batch(k.panel, n_rows, outputs, one.loss);
   const Panels &at = batch.at;
   Output<T> delta(at.size()), scratch(at.count() * k.panel * k.panel);
   Output<double> losses(n_rows), scores(n_rows);
@@ -206,7 +230,7 @@ template <class T> void check_the_ends(const Kernels<T> &k, Log &log) {
   const double most = static_cast<double>(Limits::max()), infinite = Limits::infinity();
   struct Case {
     Loss kind;
-    double z[3], t[3], loss, slope[3];
+    double z[3], t[3], loss, slope[3], power = 1.5;
   };
   const Case ends[] = {
       {Loss::cross_entropy, {most, -most, 0}, {1, 0, 0}, 0, {0, 0, 0}},
@@ -222,6 +246,15 @@ template <class T> void check_the_ends(const Kernels<T> &k, Log &log) {
       {Loss::quantile, {most, 0, 0}, {-most, 0, 0}, infinite, {0.5 / 3, 0, 0}},
       {Loss::poisson, {most, 0, 0}, {10, 1, 1}, infinite, {infinite, 0, 0}},
       {Loss::poisson, {-most / 4, 0, 0}, {2, 1, 1}, most / 6, {-2. / 3, 0, 0}},
+      {Loss::gamma, {most / 4, 0, 0}, {10, 1, 1}, most / 12, {1. / 3, 0, 0}},
+      {Loss::gamma, {-most, 0, 0}, {10, 1, 1}, infinite, {-infinite, 0, 0}},
+      {Loss::gamma, {-infinite, 0, 0}, {10, 1, 1}, infinite, {-infinite, 0, 0}},
+      {Loss::tweedie, {most, 0, 0}, {10, 1, 1}, infinite, {infinite, 0, 0}},
+      {Loss::tweedie, {-most, 0, 0}, {0, 1, 1}, 8. / 3, {0, 0, 0}},
+      {Loss::tweedie, {-infinite, 0, 0}, {0, 1, 1}, 8. / 3, {0, 0, 0}},
+      {Loss::tweedie, {-most, 0, 0}, {1, 1, 1}, infinite, {-infinite, 0, 0}},
+      {Loss::tweedie, {-most, 0, 0}, {1, 1, 1}, infinite, {-infinite, 0, 0}, 3},
+      {Loss::tweedie, {most, 0, 0}, {1, 1, 1}, -1. / 3, {0, 0, 0}, 3},
   };
   for (const Case &one : ends)
     for (const bool labels : {false, true}) {
@@ -234,7 +267,7 @@ template <class T> void check_the_ends(const Kernels<T> &k, Log &log) {
       const std::int32_t label = one.t[0] == 1 ? 0 : one.t[1] == 1 ? 1 : 2;
       std::vector<T> delta(at.size()), scratch(k.panel * k.panel);
       double loss = 0, score = 0;
-      k.loss({.loss = {.kind = one.kind},
+      k.loss({.loss = {.kind = one.kind, .power = one.power},
               .y = y.data(),
               .stride = at.stride,
               .rows = {0, 1},
@@ -248,7 +281,8 @@ template <class T> void check_the_ends(const Kernels<T> &k, Log &log) {
               .scratch = scratch.data()});
       const std::string what = say("loss", static_cast<int>(one.kind), "of", one.z[0], one.z[1],
                                    one.z[2], labels ? "labels" : "targets");
-      log.expect(loss == one.loss || std::abs(loss - one.loss) <= 8 * ulp<T> * (1 + one.loss),
+      log.expect(loss == one.loss ||
+                     std::abs(loss - one.loss) <= 8 * ulp<T> * (1 + std::abs(one.loss)),
                  say(what, "is", loss, "instead of", one.loss));
       for (std::size_t c = 0; c < 3; ++c) {
         const auto slope = static_cast<double>(delta[at.at(0, c)]);
