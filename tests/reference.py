@@ -597,6 +597,25 @@ class RMSprop:
         return p - self.learning_rate * self.velocity
 
 
+@dataclass
+class Lion:
+    """Chen et al. 2023, algorithm 2: c = beta_1 m + (1 - beta_1) g; p -= rate (sign(c) + decay p).
+
+    Then m = beta_2 m + (1 - beta_2) g. The decay is decoupled; sign(0) = 0.
+    """
+
+    learning_rate: float = 1e-4
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    weight_decay: float = 0.0
+    m: Array | float = field(default=0.0, init=False)
+
+    def step(self, p: Array, g: Array, mask: Array) -> Array:
+        update = np.sign(self.beta_1 * self.m + (1.0 - self.beta_1) * g)
+        self.m = self.beta_2 * self.m + (1.0 - self.beta_2) * g
+        return p - self.learning_rate * (update + self.weight_decay * mask * p)
+
+
 def clip_by_global_norm(gradient: Array, max_norm: float) -> tuple[Array, float]:
     """Return the clipped gradient and the norm before, as torch.nn.utils.clip_grad_norm_.
 

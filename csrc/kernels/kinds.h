@@ -86,7 +86,7 @@ constexpr Name<double LossFunction::*> loss_parameter_names[] = {
     {&LossFunction::power, "power"},
 };
 
-enum class Rule : int { sgd, adam, rmsprop };
+enum class Rule : int { sgd, adam, rmsprop, lion };
 // Whether a rule keeps a slot: a number beside each parameter, from one step to the next.
 enum class Keeps : int { never, with_momentum, always };
 // An optimizer's rule as the core knows it, and what it keeps in the two slots that there are.
@@ -102,8 +102,9 @@ constexpr RuleDeclaration rules[] = {
      .name = "rmsprop",
      .first = Keeps::with_momentum,
      .second = Keeps::always},
+    {.value = Rule::lion, .name = "lion", .first = Keeps::always, .second = Keeps::never},
 };
-static_assert(sizeof rules / sizeof *rules == static_cast<std::size_t>(Rule::rmsprop) + 1);
+static_assert(sizeof rules / sizeof *rules == static_cast<std::size_t>(Rule::lion) + 1);
 
 enum class DType : int { u8, i8, u16, i16, u32, i32, u64, i64, f16, f32, f64 };
 

@@ -41,7 +41,7 @@ from culpa.parts.losses import (
     Quantile,
     Tweedie,
 )
-from culpa.parts.optimizers import SGD, Adam, AdamW, RMSprop
+from culpa.parts.optimizers import SGD, Adam, AdamW, Lion, RMSprop
 from culpa.parts.privacy import Privacy
 from culpa.parts.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
 from culpa.sequential import Sequential, load
@@ -90,6 +90,7 @@ __all__ = [
     "Influence",
     "LabelError",
     "LabelErrors",
+    "Lion",
     "OneCycle",
     "Poisson",
     "Privacy",

@@ -119,7 +119,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "momentum sgdmomentum sgdm": "pass culpa.SGD(learning_rate, momentum=0.9)",
         "nesterov nag": "pass culpa.SGD(learning_rate, momentum=0.9, nesterov=True)",
         "gradientdescent gd stochasticgradientdescent": "sgd",
-        "adamax nadam radam amsgrad lion adabelief adafactor lamb sparseadam novograd": _NOT_ADAM,
+        "adamax nadam radam amsgrad adabelief adafactor lamb sparseadam novograd": _NOT_ADAM,
         "adagrad adadelta rprop ftrl": _NOT_RMSPROP,
         "lbfgs bfgs": "there is none here; culpa.sklearn's perceptrons take solver='lbfgs'",
     },
