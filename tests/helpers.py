@@ -33,7 +33,7 @@ class LossCase(NamedTuple):
     """A loss and the kind of targets it is tried with."""
 
     loss: Loss
-    targets: str  # "labels", "probabilities", "binary", "counts" or "real"
+    targets: str  # "labels", "probabilities", "binary", "counts", "positive", ...
 
     @property
     def options(self) -> dict[str, float]:
@@ -59,6 +59,12 @@ LOSSES = [
     LossCase(culpa.Quantile(), "real"),
     LossCase(culpa.Quantile(0.1), "real"),
     LossCase(culpa.Quantile(0.9), "real"),
+    LossCase(culpa.Gamma(), "positive"),
+    LossCase(culpa.Tweedie(), "amounts"),
+    LossCase(culpa.Tweedie(1.0), "counts"),
+    LossCase(culpa.Tweedie(1.1), "amounts"),
+    LossCase(culpa.Tweedie(2.0), "positive"),
+    LossCase(culpa.Tweedie(3.0), "positive"),
 ]
 
 
@@ -329,6 +335,10 @@ def draw_targets(case: LossCase, outputs: np.ndarray, rng: np.random.Generator) 
             return rounded(np.where(rng.random((n, m)) < 0.2, rng.random((n, m)), hard))
         case "counts":
             return rng.poisson(1.5, (n, m)).astype(np.float64)
+        case "positive":
+            return rounded(rng.gamma(2.0, 0.7, (n, m)) + 0.05)
+        case "amounts":  # of which some are 0
+            return rounded(rng.poisson(1.5, (n, m)) * rng.gamma(2.0, 0.5, (n, m)))
     kinks = np.array([0.0, case.options.get("delta", 0.0)])
     residual = rng.normal(size=(n, m))
     for _ in range(1000):
@@ -388,7 +398,7 @@ def assert_evaluation_agrees(problem: Problem, walk: reference.Walk, where: str 
         metric, right = "accuracy", ((outputs > 0) == (y > 0.5)).mean(axis=1)
     else:
         y = problem.y.reshape(outputs.shape)
-        guess = np.exp(outputs) if problem.case.targets == "counts" else outputs
+        guess = np.exp(outputs) if problem.case.loss.link == "log" else outputs
         total = share @ (y - share @ y) ** 2
         if not (total > 1e-20).all():
             return  # r2 has no value where the targets do not vary

@@ -239,6 +239,29 @@ def poisson(outputs: Array, y: NDArray[Any]) -> tuple[Array, Array]:
     return losses.mean(axis=1), (rate - t) / outputs.shape[1]
 
 
+def gamma(outputs: Array, y: NDArray[Any]) -> tuple[Array, Array]:
+    """Mean over outputs of z + y / e^z: the negative log likelihood at mean e^z and shape 1."""
+    ratio = _targets(outputs, y) * np.exp(-outputs)
+    # e^-z outgrows z: where both are infinite, the loss is.
+    losses = ratio + np.where(np.isinf(ratio), 0.0, outputs)
+    return losses.mean(axis=1), (1.0 - ratio) / outputs.shape[1]
+
+
+def tweedie(outputs: Array, y: NDArray[Any], power: float = 1.5) -> tuple[Array, Array]:
+    """Jorgensen 1987, kappa(theta) - y theta with theta = m^(1 - p) / (1 - p), where m = e^z.
+
+    kappa = m^(2 - p) / (2 - p); at p = 1 and 2 theta and kappa are Poisson's and the gamma's.
+    """
+    if power in (1.0, 2.0):
+        return (poisson if power == 1.0 else gamma)(outputs, y)
+    t = _targets(outputs, y)
+    push = np.exp((2.0 - power) * outputs)
+    pull = t * np.exp((1.0 - power) * np.where(t > 0.0, outputs, 0.0))
+    push = np.where(np.isinf(pull), 0.0, push)  # where both are infinite, pull is more
+    losses = push / (2.0 - power) - pull / (1.0 - power)
+    return losses.mean(axis=1), (push - pull) / outputs.shape[1]
+
+
 def quantile(outputs: Array, y: NDArray[Any], q: float = 0.5) -> tuple[Array, Array]:
     """Koenker & Bassett 1978, the pinball loss: mean of max(q (y - z), (q - 1)(y - z))."""
     miss = _targets(outputs, y) - outputs
@@ -265,6 +288,8 @@ LOSSES: dict[str, Loss] = {
     "mae": mae,
     "huber": huber,
     "poisson": poisson,
+    "gamma": gamma,
+    "tweedie": tweedie,
     "quantile": quantile,
 }
 
@@ -578,6 +603,25 @@ class RMSprop:
         self.v = self.rho * self.v + (1.0 - self.rho) * g**2
         self.velocity = self.momentum * self.velocity + g / (np.sqrt(self.v) + self.epsilon)
         return p - self.learning_rate * self.velocity
+
+
+@dataclass
+class Lion:
+    """Chen et al. 2023, algorithm 2: c = beta_1 m + (1 - beta_1) g; p -= rate (sign(c) + decay p).
+
+    Then m = beta_2 m + (1 - beta_2) g. The decay is decoupled; sign(0) = 0.
+    """
+
+    learning_rate: float = 1e-4
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    weight_decay: float = 0.0
+    m: Array | float = field(default=0.0, init=False)
+
+    def step(self, p: Array, g: Array, mask: Array) -> Array:
+        update = np.sign(self.beta_1 * self.m + (1.0 - self.beta_1) * g)
+        self.m = self.beta_2 * self.m + (1.0 - self.beta_2) * g
+        return p - self.learning_rate * (update + self.weight_decay * mask * p)
 
 
 def clip_by_global_norm(gradient: Array, max_norm: float) -> tuple[Array, float]:

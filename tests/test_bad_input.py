@@ -30,6 +30,8 @@ TARGETS = {
     "binary_cross_entropy": BINARY,
     "mse": VALUES,
     "poisson": COUNTS,
+    "gamma": COUNTS + 1.0,
+    "tweedie": COUNTS,
 }
 
 
@@ -343,6 +345,13 @@ BAD_Y: dict[str, tuple[str, Any, type[Exception], tuple[str, ...]]] = {
         ("[0, 1]", "got -1.0 to 1.0"),
     ),
     "negative counts": ("poisson", COUNTS - 5, ValueError, ("no negative counts", "got -5")),
+    "amounts of 0": (
+        "gamma",
+        COUNTS * 0.0,
+        ValueError,
+        ("above 0 for gamma", "got 0.0", "Tweedie"),
+    ),
+    "negative amounts": ("tweedie", COUNTS - 5, ValueError, ("no negative amounts", "got -5")),
 }
 
 

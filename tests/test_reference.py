@@ -23,6 +23,12 @@ LOSS_CASES: list[tuple[str, str, dict[str, float]]] = [  # loss, kind of targets
     ("huber", "real", {}),
     ("huber", "real", {"delta": 0.4}),
     ("poisson", "counts", {}),
+    ("gamma", "positive", {}),
+    ("tweedie", "amounts", {}),
+    ("tweedie", "counts", {"power": 1.0}),
+    ("tweedie", "amounts", {"power": 1.2}),
+    ("tweedie", "positive", {"power": 2.0}),
+    ("tweedie", "positive", {"power": 3.0}),
     ("quantile", "real", {}),
     ("quantile", "real", {"q": 0.9}),
 ]
@@ -48,6 +54,10 @@ def targets(kind: str, rng: np.random.Generator) -> np.ndarray:
             return rng.integers(0, 2, (ROWS, OUTPUTS))
         case "counts":
             return rng.poisson(2.0, (ROWS, OUTPUTS))
+        case "positive":
+            return rng.gamma(2.0, 0.7, (ROWS, OUTPUTS))
+        case "amounts":  # of which some are 0
+            return rng.poisson(1.5, (ROWS, OUTPUTS)) * rng.gamma(2.0, 0.5, (ROWS, OUTPUTS))
         case _:
             return rng.normal(size=(ROWS, OUTPUTS))
 
@@ -97,6 +107,14 @@ def torch_losses(loss: str, z: Any, y: Any, options: dict[str, float]) -> Any:
     if loss == "quantile":
         q = options.get("q", 0.5)
         return torch.maximum(q * (y - z), (q - 1.0) * (y - z)).mean(dim=1)
+    power = {"gamma": 2.0, "tweedie": options.get("power", 1.5)}.get(loss)
+    if power == 2.0:
+        return -torch.distributions.Gamma(1.0, torch.exp(-z)).log_prob(y).mean(dim=1)
+    if power == 1.0:
+        loss, options = "poisson", {}
+    elif power is not None:
+        kappa, theta = (torch.exp(k * z) / k for k in (2.0 - power, 1.0 - power))
+        return (kappa - y * theta).mean(dim=1)
     functions = {
         "binary_cross_entropy": F.binary_cross_entropy_with_logits,
         "mse": F.mse_loss,
@@ -303,7 +321,7 @@ def test_losses_of_large_outputs_agree_with_torch(
     torch = import_torch()
     rng = np.random.default_rng(1)
     y = targets(kind, rng)
-    z = rng.uniform(-700.0, 700.0, (ROWS, OUTPUTS))
+    z = rng.uniform(-700.0, 700.0, (ROWS, OUTPUTS)) / max(1.0, options.get("power", 1.0) - 1.0)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         losses, slopes = reference.LOSSES[loss](z, y, **options)
     x = torch.tensor(z, requires_grad=True)
@@ -426,6 +444,36 @@ def test_optimizers_agree_with_torch_while_the_learning_rate_changes(
         theirs.step()
         expected = torch.cat([weights, biases]).detach().numpy()
         assert reference.relative_error(p, expected) < 1e-13
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"beta_1": 0.5, "beta_2": 0.0}, {"beta_2": 0.9, "weight_decay": 0.3}]
+)
+def test_lion_agrees_with_optax(arguments: dict[str, Any]) -> None:
+    optax = pytest.importorskip("optax", reason="optax is the judge of this test")
+    import jax
+
+    rng = np.random.default_rng(3)
+    p, mask = rng.normal(size=12), np.repeat([1.0, 0.0], 6)
+    ours = reference.Lion(learning_rate=0.05, **arguments)
+    with jax.enable_x64(True):
+        theirs = optax.lion(
+            0.05,
+            ours.beta_1,
+            ours.beta_2,
+            weight_decay=ours.weight_decay,
+            mask={"weights": True, "biases": False},
+        )
+        values = {"weights": jax.numpy.array(p[:6]), "biases": jax.numpy.array(p[6:])}
+        state = theirs.init(values)
+        for step in range(20):
+            g = rng.normal(size=12) * (step % 5 > 0)  # at times nothing pulls
+            p = ours.step(p, g, mask)
+            given = {"weights": jax.numpy.array(g[:6]), "biases": jax.numpy.array(g[6:])}
+            updates, state = theirs.update(given, state, values)
+            values = optax.apply_updates(values, updates)
+            expected = np.concatenate([values["weights"], values["biases"]])
+            assert reference.relative_error(p, expected) < 1e-13
 
 
 SCIKIT_CASES: list[tuple[str, str, dict[str, Any]]] = [

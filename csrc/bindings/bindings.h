@@ -23,6 +23,7 @@ namespace culpa {
 
 using namespace pybind11::literals;
 
+// The value of that name in a table of them: of Name, or of what has a value and a name too.
 template <class Named, std::size_t n>
 auto named(const Named (&names)[n], const std::string &name, const char *what) {
   for (const Named &one : names)
@@ -89,7 +90,7 @@ struct ExampleArrays {
         throw py::value_error("targets: expected as many rows as x");
     } else if (wants_targets)
       throw py::value_error("expected labels or targets");
-    if (wants_targets && (model.network.loss != Loss::cross_entropy) && labels)
+    if (wants_targets && model.network.loss.kind != Loss::cross_entropy && labels)
       throw py::value_error("labels: expected targets for this loss");
     if (sample_weights)
       examples.sample_weights = vector<double>(*sample_weights, "sample_weights", rows);

@@ -42,7 +42,7 @@ void bind_descriptions(py::module_ &m) {
       +[](const std::string &rule, double beta_1, double beta_2, double epsilon, double momentum,
           double weight_decay, bool nesterov, bool decoupled, bool decay_per_example,
           bool epsilon_outside, bool velocity, double gradient_scale) {
-        return std::make_unique<Optimizer>(Optimizer{.rule = named(rule_names, rule, "optimizer"),
+        return std::make_unique<Optimizer>(Optimizer{.rule = named(rules, rule, "optimizer"),
                                                      .beta_1 = beta_1,
                                                      .beta_2 = beta_2,
                                                      .epsilon = epsilon,

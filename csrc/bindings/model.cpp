@@ -1,6 +1,7 @@
 // Models: their parameters, their optimizer, and training.
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,13 +14,14 @@ namespace {
 
 template <class T>
 std::unique_ptr<Model<T>> make_model(std::vector<Stage> stages, const std::string &loss,
-                                     double loss_parameter, double input_scale,
-                                     double input_dropout, std::uint64_t seed, std::size_t member,
-                                     double loss_limit) {
+                                     const std::map<std::string, double> &loss_parameters,
+                                     double input_scale, double input_dropout, std::uint64_t seed,
+                                     std::size_t member, double loss_limit) {
   Network network = compile(std::move(stages), kernels::active<T>().panel);
-  network.loss = named(loss_names, loss, "loss");
-  network.loss_parameter = loss_parameter;
-  network.loss_limit = loss_limit;
+  network.loss.kind = named(loss_names, loss, "loss");
+  for (const auto &[name, value] : loss_parameters)
+    network.loss.*named(loss_parameter_names, name, "parameter of a loss") = value;
+  network.loss.limit = loss_limit;
   network.input_scale = input_scale;
   network.input_dropout = input_dropout;
   return std::make_unique<Model<T>>(std::move(network), seed, member);
@@ -288,7 +290,7 @@ train_models_side_by_side(const std::vector<Model<T> *> &models,
 
 template <class T> void bind_model(py::module_ &m, const char *name) {
   py::class_<Model<T>> model(m, name, "A network with its weights and its optimizer's memory.");
-  bind_constructor(model, &make_model<T>, py::kw_only(), "stages"_a, "loss"_a, "loss_parameter"_a,
+  bind_constructor(model, &make_model<T>, py::kw_only(), "stages"_a, "loss"_a, "loss_parameters"_a,
                    "input_scale"_a, "input_dropout"_a, "seed"_a, "member"_a, "loss_limit"_a = 0.0);
   bind_parameters(model);
   bind_optimizer(model);

@@ -11,77 +11,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kinds.h"
+
 namespace culpa {
-
-// A value of an enumeration and its name to callers of the core. A static_assert counts each table:
-// a value without a name would be one that no caller can ask for.
-template <class Enum> struct Name {
-  Enum value;
-  const char *name;
-};
-
-enum class Activation : int {
-  identity,
-  relu,
-  leaky_relu,
-  elu,
-  selu,
-  gelu,
-  gelu_tanh,
-  silu,
-  mish,
-  tanh,
-  sigmoid,
-  softplus,
-};
-constexpr Name<Activation> activation_names[] = {
-    {Activation::identity, "identity"},
-    {Activation::relu, "relu"},
-    {Activation::leaky_relu, "leaky_relu"},
-    {Activation::elu, "elu"},
-    {Activation::selu, "selu"},
-    {Activation::gelu, "gelu"},
-    {Activation::gelu_tanh, "gelu_tanh"},
-    {Activation::silu, "silu"},
-    {Activation::mish, "mish"},
-    {Activation::tanh, "tanh"},
-    {Activation::sigmoid, "sigmoid"},
-    {Activation::softplus, "softplus"},
-};
-static_assert(sizeof activation_names / sizeof *activation_names ==
-              static_cast<std::size_t>(Activation::softplus) + 1);
-
-enum class Loss : int {
-  cross_entropy,
-  binary_cross_entropy,
-  mse,
-  mae,
-  huber,
-  poisson,
-  quantile,
-};
-constexpr Name<Loss> loss_names[] = {
-    {Loss::cross_entropy, "cross_entropy"},
-    {Loss::binary_cross_entropy, "binary_cross_entropy"},
-    {Loss::mse, "mse"},
-    {Loss::mae, "mae"},
-    {Loss::huber, "huber"},
-    {Loss::poisson, "poisson"},
-    {Loss::quantile, "quantile"},
-};
-static_assert(sizeof loss_names / sizeof *loss_names ==
-              static_cast<std::size_t>(Loss::quantile) + 1);
-
-enum class Rule : int { sgd, adam, rmsprop };
-constexpr Name<Rule> rule_names[] = {
-    {Rule::sgd, "sgd"},
-    {Rule::adam, "adam"},
-    {Rule::rmsprop, "rmsprop"},
-};
-static_assert(sizeof rule_names / sizeof *rule_names ==
-              static_cast<std::size_t>(Rule::rmsprop) + 1);
-
-enum class DType : int { u8, i8, u16, i16, u32, i32, u64, i64, f16, f32, f64 };
 
 namespace kernels {
 
@@ -202,11 +134,8 @@ template <class T> struct SparseDropout {
 };
 
 template <class T> struct LossRows {
-  Loss kind;
-  T parameter; // delta of huber, q of quantile, label smoothing of cross_entropy
-  T rest;      // 1 - parameter, rounded once
-  T limit;     // of the (binary) cross-entropy's value; 0: none
-  const T *y;  // panels: the outputs of the last layer
+  LossFunction loss;
+  const T *y; // panels: the outputs of the last layer
   std::size_t stride;
   Range rows;
   std::size_t outputs;

@@ -92,9 +92,7 @@ struct Network {
   std::size_t parameters = 0;    // length of the flat vector
   double input_scale = 1;
   double input_dropout = 0;
-  Loss loss = Loss::mse;
-  double loss_parameter = 0;
-  double loss_limit = 0; // largest value of a cross-entropy; its slope knows no limit. 0: none
+  LossFunction loss;
 
   std::size_t inputs() const { return stages.front().inputs; }
   std::size_t outputs() const { return stages.back().outputs; }

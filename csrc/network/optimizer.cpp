@@ -7,10 +7,16 @@
 namespace culpa {
 
 template <class T> void Moments<T>::reset(const Network &network, const Optimizer &optimizer) {
-  const bool has_first = optimizer.rule == Rule::adam || optimizer.momentum != 0;
-  const bool has_second = optimizer.rule != Rule::sgd;
-  first = Buffer<T>(has_first ? network.parameters : 0);
-  second = Buffer<T>(has_second ? network.parameters : 0);
+  const auto length = [&](Keeps slot) {
+    const bool kept =
+        slot == Keeps::always || (slot == Keeps::with_momentum && optimizer.momentum != 0);
+    return kept ? network.parameters : 0;
+  };
+  for (const RuleDeclaration &declared : rules)
+    if (declared.value == optimizer.rule) {
+      first = Buffer<T>(length(declared.first));
+      second = Buffer<T>(length(declared.second));
+    }
   steps = 0;
 }
 

@@ -8,20 +8,41 @@ namespace culpa {
 
 namespace {
 
+struct Judged {
+  double loss, guess;
+};
+
+// Where the target's variance is this power of its mean e^z.
+Judged judge_log_mean(double power, double z, double t) {
+  const double mean = exponential(z);
+  if (power == 1)
+    return {mean - z * t, mean};
+  const double pull = t > 0 ? t * exponential((1 - power) * z) : 0;
+  if (std::isinf(pull))
+    return {pull, mean};
+  if (power == 2)
+    return {z + pull, mean};
+  return {exponential((2 - power) * z) / (2 - power) + pull / (power - 1), mean};
+}
+
 // As in kernels/loss.inc, of one output z and its target t.
-double loss_of(Loss kind, double parameter, double z, double t) {
+Judged judge(const LossFunction &loss, double z, double t) {
   const double d = z - t, a = std::abs(d);
-  switch (kind) {
+  switch (loss.kind) {
   case Loss::mae:
-    return a;
+    return {a, z};
   case Loss::huber:
-    return a > parameter ? (a - parameter * 0.5) * parameter : d * d * 0.5;
+    return {a > loss.delta ? (a - loss.delta * 0.5) * loss.delta : d * d * 0.5, z};
   case Loss::poisson:
-    return exponential(z) - z * t;
+    return judge_log_mean(1, z, t);
+  case Loss::gamma:
+    return judge_log_mean(2, z, t);
+  case Loss::tweedie:
+    return judge_log_mean(loss.power, z, t);
   case Loss::quantile:
-    return d < 0 ? -d * parameter : d * (1 - parameter);
+    return {d < 0 ? -d * loss.q : d * (1 - loss.q), z};
   default: // classes have no targets that could be rounded away
-    return d * d;
+    return {d * d, z};
   }
 }
 
@@ -36,9 +57,10 @@ void judge_exactly(const Network &network, const ExamplesView &examples, std::si
     double loss = 0, score = 0;
     for (std::size_t k = 0; k < count; ++k) {
       const double z = outputs.data[k / panel * outputs.stride + r * panel + k % panel];
-      loss += loss_of(network.loss, network.loss_parameter, z, target[k]);
-      if (examples.score_scale) { // the guess is of the model's dtype
-        const double guess = network.loss == Loss::poisson ? static_cast<T>(exponential(z)) : z;
+      const Judged judged = judge(network.loss, z, target[k]);
+      loss += judged.loss;
+      if (examples.score_scale) {
+        const double guess = static_cast<T>(judged.guess); // as the model's dtype has it
         score += (guess - target[k]) * (guess - target[k]) * examples.score_scale[k];
       }
     }

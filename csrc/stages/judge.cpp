@@ -11,10 +11,7 @@ template <class T>
 bool judge(const Network &network, const ExamplesView &examples, std::size_t first,
            Workspace<T> &space, std::size_t thread, Range rows, const Judgement<T> &out) {
   const Matrix<T> outputs = space.hidden.back();
-  active<T>().loss({.kind = network.loss,
-                    .parameter = static_cast<T>(network.loss_parameter),
-                    .rest = static_cast<T>(1 - network.loss_parameter),
-                    .limit = static_cast<T>(network.loss_limit),
+  active<T>().loss({.loss = network.loss,
                     .y = outputs.data,
                     .stride = outputs.stride,
                     .rows = rows,

@@ -36,12 +36,14 @@ from culpa.parts.losses import (
     MSE,
     BinaryCrossEntropy,
     CrossEntropy,
+    Gamma,
     Huber,
     Poisson,
     Quantile,
+    Tweedie,
 )
 from culpa.parts.norm import LayerNorm
-from culpa.parts.optimizers import SGD, Adam, AdamW, RMSprop
+from culpa.parts.optimizers import SGD, Adam, AdamW, Lion, RMSprop
 from culpa.parts.privacy import Privacy
 from culpa.parts.residual import Residual
 from culpa.parts.schedules import Constant, Cosine, ExponentialDecay, OneCycle, Schedule, StepDecay
@@ -84,6 +86,7 @@ __all__ = [
     "EarlyStopping",
     "ExponentialDecay",
     "Forgetting",
+    "Gamma",
     "HealthCheck",
     "History",
     "Huber",
@@ -91,6 +94,7 @@ __all__ = [
     "LabelError",
     "LabelErrors",
     "LayerNorm",
+    "Lion",
     "OneCycle",
     "Poisson",
     "Privacy",
@@ -102,6 +106,7 @@ __all__ = [
     "Schedule",
     "Sequential",
     "StepDecay",
+    "Tweedie",
     "datasets",
     "diagnose",
     "el2n",

@@ -56,8 +56,8 @@ _TABLE: dict[str, dict[str, str]] = {
             "there is none here; 'tanh' comes nearest"
         ),
         "exp exponential": (
-            "leave it out: with loss 'poisson' the outputs are logs of the mean, and predict "
-            "gives their exp"
+            "leave it out: with loss 'poisson', 'gamma' or 'tweedie' the outputs are logs of the "
+            "mean, and predict gives their exp"
         ),
         "logsigmoid": _LOGITS,
         "glu swiglu geglu reglu maxout": "there is none here; 'silu' or 'gelu' come nearest",
@@ -85,6 +85,13 @@ _TABLE: dict[str, dict[str, str]] = {
             "there is none here; 'huber' comes nearest"
         ),
         "poissonnll poissonnllloss poissonloss poissondeviance countpoisson": "poisson",
+        "gammaloss gammanll gammanllloss gammadeviance meangammadeviance halfgammaloss reggamma": (
+            "gamma"
+        ),
+        "tweedieloss tweediedeviance meantweediedeviance halftweedieloss regtweedie "
+        "compoundpoisson": "tweedie",
+        "inversegaussian invgauss wald": "pass culpa.Tweedie(power=3.0)",
+        "lognormal": "use 'mse' with the logs of y",
         "pinball pinballloss quantileloss quantileregression": "quantile",
         "kl kld kldiv kldivloss kldivergence kullbackleiblerdivergence": (
             "use 'cross_entropy' with probabilities as y: the gradient is the same"
@@ -112,7 +119,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "momentum sgdmomentum sgdm": "pass culpa.SGD(learning_rate, momentum=0.9)",
         "nesterov nag": "pass culpa.SGD(learning_rate, momentum=0.9, nesterov=True)",
         "gradientdescent gd stochasticgradientdescent": "sgd",
-        "adamax nadam radam amsgrad lion adabelief adafactor lamb sparseadam novograd": _NOT_ADAM,
+        "adamax nadam radam amsgrad adabelief adafactor lamb sparseadam novograd": _NOT_ADAM,
         "adagrad adadelta rprop ftrl": _NOT_RMSPROP,
         "lbfgs bfgs": "there is none here; culpa.sklearn's perceptrons take solver='lbfgs'",
     },
@@ -222,6 +229,9 @@ _TABLE: dict[str, dict[str, str]] = {
         "dtype precision": f'{_IN_MODEL}dtype="float64")',
         "dropout": "it is a layer of the model: culpa.Dropout(rate)",
         "labelsmoothing": f"{_IN_MODEL}loss=culpa.CrossEntropy(label_smoothing=0.1))",
+        "tweediepower tweedievariancepower variancepower": (
+            f"{_IN_MODEL}loss=culpa.Tweedie(power=1.5))"
+        ),
         "device usegpu accelerator": "leave it out: culpa trains on the CPU",
         "njobs nthreads numthreads numworkers workers threads usemultiprocessing": (
             "use culpa.set_num_threads"

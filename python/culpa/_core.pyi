@@ -81,7 +81,7 @@ class Model32:
         """
         Sums over models of factor * dot products of the examples' gradients (tests, trains), or the top highest and lowest of each test.
         """
-    def __init__(self, *, stages: collections.abc.Sequence[Stage], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex, loss_limit: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
+    def __init__(self, *, stages: collections.abc.Sequence[Stage], loss: str, loss_parameters: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex], input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex, loss_limit: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
         ...
     def apply(self, gradient: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rate: typing.SupportsFloat | typing.SupportsIndex, weight_sum: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
         """
@@ -164,7 +164,7 @@ class Model64:
         """
         Sums over models of factor * dot products of the examples' gradients (tests, trains), or the top highest and lowest of each test.
         """
-    def __init__(self, *, stages: collections.abc.Sequence[Stage], loss: str, loss_parameter: typing.SupportsFloat | typing.SupportsIndex, input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex, loss_limit: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
+    def __init__(self, *, stages: collections.abc.Sequence[Stage], loss: str, loss_parameters: collections.abc.Mapping[str, typing.SupportsFloat | typing.SupportsIndex], input_scale: typing.SupportsFloat | typing.SupportsIndex, input_dropout: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, member: typing.SupportsInt | typing.SupportsIndex, loss_limit: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
         ...
     def apply(self, gradient: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], learning_rate: typing.SupportsFloat | typing.SupportsIndex, weight_sum: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
         """

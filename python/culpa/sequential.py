@@ -40,10 +40,10 @@ class Sequential:
         From the inputs to the outputs, at least one of them Dense: :class:`Dense`,
         :class:`Activation`, :class:`Dropout`, :class:`Scale`, :class:`LayerNorm`,
         :class:`Residual`. The last one's outputs are logits for cross_entropy and
-        binary_cross_entropy, the log of the mean for poisson.
+        binary_cross_entropy, logs of means for poisson and its like.
     loss : str or Loss
-        ``"cross_entropy"``, ``"binary_cross_entropy"``, ``"mse"``, ``"mae"``, ``"huber"``,
-        ``"poisson"``, ``"quantile"``, or an object such as ``culpa.Huber(0.5)``.
+        A name such as ``"cross_entropy"``, ``"binary_cross_entropy"`` or ``"mse"``
+        (``culpa.parts.losses.LOSSES`` has all), or an object such as ``culpa.Huber(0.5)``.
     seed : int or None, default 0
         Determines initial weights, shuffles and dropout: one seed, one result, at any number of
         threads. None draws one from the operating system.
@@ -209,9 +209,10 @@ class Sequential:
         batch_size : int, default 128
             Examples per step; the last batch of an epoch may be smaller.
         optimizer : str or Optimizer, optional
-            ``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"``, or an object such as
-            ``culpa.SGD(0.1)``. By default the one used last, else ``Adam(1e-3)``. A fit with an
-            equal optimizer goes on where the last one ended; a different one starts fresh moments.
+            A name such as ``"adam"`` (``culpa.parts.optimizers.OPTIMIZERS`` has all), or an object
+            such as ``culpa.SGD(0.1)``. By default the one used last, else ``Adam(1e-3)``. A fit
+            with an equal optimizer goes on where the last one ended; a different one starts fresh
+            moments.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch, by these sample weights; class weights play no part.
         validation_split : float, default 0
@@ -328,9 +329,9 @@ class Sequential:
         Returns
         -------
         ndarray
-            cross_entropy: class indices (n,), int64. binary_cross_entropy: 0 or 1, int64. poisson:
-            the mean, exp of the output. Otherwise the output. (n,) for one output, else
-            (n, outputs).
+            cross_entropy: class indices (n,), int64. binary_cross_entropy: 0 or 1, int64. poisson
+            and its like: the mean, exp of the output. Otherwise the output. (n,) for one output,
+            else (n, outputs).
 
         Examples
         --------
@@ -459,7 +460,7 @@ class Sequential:
         """Ask how much each input did to one output f, for each example, without dropout.
 
         f is what :meth:`predict_logits` gives: an output of the last Dense layer, that layer's own
-        activation included, before softmax, sigmoid (of binary_cross_entropy) or exp (of poisson).
+        activation included, before softmax, sigmoid (binary_cross_entropy) or exp (of log-means).
         `input_scale` is part of f: attributions are of the raw inputs.
 
         Parameters

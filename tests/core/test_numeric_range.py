@@ -235,6 +235,11 @@ def test_other_losses_at_the_ends_of_the_range(dtype: str) -> None:
         ("mae", most / 2, -most / 4, most * 0.75),
         ("huber", most, -most, np.inf),
         ("quantile", most, -most, np.inf),
+        ("gamma", most / 2, 10, most / 2),
+        ("gamma", -most, 10, np.inf),
+        ("tweedie", most, 10, np.inf),
+        ("tweedie", -most, 0, 0.0),
+        (culpa.Tweedie(3.0), -most, 10, np.inf),
     ):
         model, x = giving([[z]], dtype, loss)
         got = model.blame(x, np.array([float(y)]), want=("losses",)).losses[0]

@@ -35,6 +35,9 @@ LOSSES: list[str | Loss] = [
     "huber",
     culpa.Huber(0.25),
     "poisson",
+    "gamma",
+    "tweedie",
+    culpa.Tweedie(2.5),
     "quantile",
     culpa.Quantile(0.9),
 ]
@@ -80,7 +83,7 @@ def test_every_loss_comes_back(loss: Any, dtype: str, tmp_path: Path) -> None:
     other = assert_round_trip(model, tmp_path)
     y = np.arange(9) % 2
     if model.loss.task != "classes":
-        y = np.column_stack([y, 1 - y])
+        y = np.column_stack([y, 1 - y]) + (model.loss.link == "log")
     assert other.evaluate(X, y) == model.evaluate(X, y)
 
 
@@ -412,7 +415,7 @@ def test_flipped_bits_are_refused_or_harmless(
             ("layers", 1, "dropout"),
             ("loss",),
             ("loss", "name"),
-            ("loss", "parameter"),
+            ("loss", "parameters"),
             ("seed",),
             ("input_size",),
             ("dtype",),
@@ -490,11 +493,18 @@ BAD_DESCRIPTIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "an unknown loss": put("loss", "name", "hinge"),
     "loss null": put("loss", None),
     "loss as text": put("loss", "mse"),
-    "quantile 2": put("loss", {"name": "quantile", "parameter": 2.0}),
-    "huber NaN": put("loss", {"name": "huber", "parameter": float("nan")}),
-    "huber negative": put("loss", {"name": "huber", "parameter": -1.0}),
-    "parameter null": put("loss", {"name": "huber", "parameter": None}),
-    "smoothing 1": put("loss", {"name": "cross_entropy", "parameter": 1.0}),
+    "quantile 2": put("loss", {"name": "quantile", "parameters": {"q": 2.0}}),
+    "huber NaN": put("loss", {"name": "huber", "parameters": {"delta": float("nan")}}),
+    "huber negative": put("loss", {"name": "huber", "parameters": {"delta": -1.0}}),
+    "parameter null": put("loss", {"name": "huber", "parameters": {"delta": None}}),
+    "parameters null": put("loss", {"name": "huber", "parameters": None}),
+    "a parameter too few": put("loss", {"name": "huber", "parameters": {}}),
+    "a parameter too many": put("loss", {"name": "mse", "parameters": {"delta": 1.0}}),
+    "another's parameter": put("loss", {"name": "huber", "parameters": {"q": 0.5}}),
+    "smoothing 1": put("loss", {"name": "cross_entropy", "parameters": {"label_smoothing": 1.0}}),
+    "quantile 2, as it was": put("loss", {"name": "quantile", "parameter": 2.0}),
+    "power 0.5": put("loss", {"name": "tweedie", "parameters": {"power": 0.5}}),
+    "huber null, as it was": put("loss", {"name": "huber", "parameter": None}),
     "seed negative": put("seed", -1),
     "seed too large": put("seed", 2**64),
     "seed a float": put("seed", 1.5),

@@ -137,6 +137,76 @@ def test_the_core_reports_the_losses_that_pytorch_had(run: dict[str, Any]) -> No
     assert_parameters_close(model, want, 1e-9)
 
 
+# --- The paper: PyTorch has no Lion ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.05])
+@pytest.mark.parametrize(
+    ("rate", "beta_1", "beta_2", "decay"), [(1e-3, 0.9, 0.99, 0.0), (0.01, 0.5, 0.0, 0.2)]
+)
+def test_lion_follows_its_paper_for_50_steps(
+    rate: float, beta_1: float, beta_2: float, decay: float, clip_norm: float | None
+) -> None:
+    """Algorithm 2 as it stands, array by array, on the problem that was recorded for the others."""
+    model, X, y = recorded_model()
+    theta = [(np.array(W), np.array(b)) for W, b in zip(*recorded_start(), strict=True)]
+    m = [(np.zeros_like(W), np.zeros_like(b)) for W, b in theta]
+    want = []
+    for step in range(STEPS):
+        rows = np.arange(step * BATCH, (step + 1) * BATCH) % len(X)
+        walk = reference.backpropagate(
+            theta, X[rows], y[rows], RECORDED["activations"], RECORDED["loss"]
+        )
+        want.append(walk.loss)
+        size = np.sqrt(sum((g**2).sum() for g in [*walk.weights, *walk.biases]))
+        clip = 1.0 if clip_norm is None else min(1.0, clip_norm / (size + 1e-6))
+        for layer, gradients in enumerate(zip(walk.weights, walk.biases, strict=True)):
+            for kind, gradient in enumerate(gradients):
+                g, before, parameter = clip * gradient, m[layer][kind], theta[layer][kind]
+                update = np.sign(beta_1 * before + (1.0 - beta_1) * g)
+                shrink = decay if kind == 0 else 0.0  # weights only
+                parameter -= rate * (update + shrink * parameter)
+                before *= beta_2
+                before += (1.0 - beta_2) * g
+    optimizer = culpa.Lion(rate, beta_1=beta_1, beta_2=beta_2, weight_decay=decay)
+    model._network.core.set_optimizer(optimizer.for_core())
+    reports = Job(
+        X,
+        y,
+        range(0, BATCH * STEPS + 1, BATCH),
+        rate,
+        order=np.arange(BATCH * STEPS) % len(X),
+        clip_norm=clip_norm or 0.0,
+    ).run(model)
+    helpers.assert_close("losses", reports["losses"] / BATCH, want, 1e-9)
+    assert_parameters_close(model, theta, 1e-9)
+
+
+def recorded_start() -> tuple[Any, Any]:
+    return RECORDED["weights"], RECORDED["biases"]
+
+
+@pytest.mark.parametrize("dtype", helpers.DTYPES)
+def test_lion_moves_by_the_rate_and_stays_where_nothing_pulls(dtype: str) -> None:
+    model = helpers.make_model(
+        [(np.array([[1.0, 1.0]]), np.zeros(2))], ["identity"], "mse", dtype=dtype
+    )
+    X, y = np.array([[1e-6]]), np.array([[1e6, 1e-6]])  # a huge pull, and none
+    model.fit(X, y, optimizer=culpa.Lion(0.25), epochs=1, verbose=False)
+    np.testing.assert_array_equal(model.layers[0].weight, [[1.25, 1.0]])
+    np.testing.assert_array_equal(model.layers[0].bias, [0.25, 0.0])
+    first, second, steps = model._network.core.moments()
+    assert (len(second), steps) == (0, 1)
+    assert np.count_nonzero(first) == 2
+
+
+@pytest.mark.parametrize("optimizer", [culpa.Lion(), culpa.SGD(), culpa.Adam()], ids=repr)
+def test_a_gradient_that_overflows_is_not_taken_for_a_sign(optimizer: Optimizer) -> None:
+    model = helpers.make_model([(np.zeros((1, 1)), np.zeros(1))], ["identity"], "mse")
+    with pytest.raises(culpa.DivergedError):
+        model.fit(np.array([[1e30]]), np.array([1e12]), optimizer=optimizer, verbose=False)
+
+
 # --- The textbook --------------------------------------------------------------------------------
 
 # culpa's optimizer, and the oracle's.
@@ -163,6 +233,11 @@ OPTIMIZERS: list[tuple[Optimizer, Callable[[], reference.Optimizer]]] = [
     (
         culpa.RMSprop(0.003, rho=0.9, epsilon=1e-4, momentum=0.7, weight_decay=0.1),
         lambda: reference.RMSprop(0.003, 0.9, 1e-4, 0.7, weight_decay=0.1),
+    ),
+    (culpa.Lion(0.001), lambda: reference.Lion(0.001)),
+    (
+        culpa.Lion(0.003, beta_1=0.7, beta_2=0.8, weight_decay=0.3),
+        lambda: reference.Lion(0.003, 0.7, 0.8, weight_decay=0.3),
     ),
 ]
 OPTIMIZER_IDS = [
@@ -738,6 +813,8 @@ def without_memory(model: culpa.Sequential) -> culpa.Sequential:
         (culpa.SGD(0.01, momentum=0.9), culpa.SGD(0.01, momentum=0.8)),
         (culpa.SGD(0.01, momentum=0.9), culpa.SGD(0.01, momentum=0.9, nesterov=True)),
         (culpa.SGD(0.01, momentum=0.9), culpa.Adam(0.01)),
+        (culpa.Lion(0.01), culpa.SGD(0.01, momentum=0.9)),
+        (culpa.Adam(0.01), culpa.Lion(0.01)),
     ],
     ids=repr,
 )

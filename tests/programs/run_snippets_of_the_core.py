@@ -18,7 +18,7 @@ def model(loss="mse", bits=32, layers=LAYERS):
     return KINDS[bits](
         layers=list(layers),
         loss=loss,
-        loss_parameter=0.0,
+        loss_parameters={},
         input_scale=1.0,
         input_dropout=0.0,
         seed=0,

@@ -9,9 +9,7 @@ import pytest
 import culpa
 import helpers
 import reference
-from culpa.data.examples import Examples
 from culpa.studies.health import vitals
-from culpa.studies.health.chance import best_constant
 from culpa.training.training import Training
 
 X, Y, X_TEST, Y_TEST = culpa.datasets.digits()
@@ -154,8 +152,7 @@ def test_spread_does_not_cancel() -> None:
 def test_chance_is_the_least_loss_of_a_constant(case: helpers.LossCase) -> None:
     problem = helpers.make_problem((3, 2), ["identity"], case, 31)
     found = culpa.diagnose(problem.model, problem.X, problem.y)
-    examples = Examples(problem.model, problem.X, problem.y, None)
-    best = best_constant(case.loss, examples, 2)
+    best = case.loss.best_constant(problem.y, outputs=2)
 
     def mean_loss(outputs: np.ndarray) -> float:
         losses, _ = reference.LOSSES[case.loss.name](

@@ -112,10 +112,11 @@ LOSSES: dict[str, tuple[str | Loss, int, Array]] = {
     "huber of several": ("huber", 2, RNG.normal(size=(N, 2))),
     "poisson": ("poisson", 1, RNG.poisson(2.0, N)),
     "poisson of several": ("poisson", 2, RNG.poisson(2.0, (N, 2))),
+    "gamma": ("gamma", 1, RNG.gamma(2.0, 1.0, N)),
+    "tweedie of several": (culpa.Tweedie(1.3), 2, RNG.poisson(1.0, (N, 2)) * 0.7),
     "quantile": (culpa.Quantile(0.9), 1, VALUES),
     "quantile of several": (culpa.Quantile(0.2), 2, RNG.normal(size=(N, 2))),
 }
-OPTION_NAMES = {"cross_entropy": "label_smoothing", "huber": "delta", "quantile": "q"}
 
 
 def build(case: str, **options: Any) -> tuple[culpa.Sequential, Array]:
@@ -127,8 +128,7 @@ def measured(model: culpa.Sequential, y: Array, weight: Array) -> dict[str, floa
     """What evaluate should say, from the raw outputs alone."""
     outputs = model.predict_logits(X).astype(np.float64)
     loss = model.loss
-    options = {OPTION_NAMES[loss.name]: loss.parameter} if loss.name in OPTION_NAMES else {}
-    losses, _ = reference.LOSSES[loss.name](outputs, y, **options)
+    losses, _ = reference.LOSSES[loss.name](outputs, y, **loss.parameters)
     result = {"loss": float(weight @ losses / weight.sum())}
     if loss.name == "cross_entropy":
         truth = y if y.ndim == 1 else y.argmax(axis=1)
@@ -136,7 +136,7 @@ def measured(model: culpa.Sequential, y: Array, weight: Array) -> dict[str, floa
     if loss.name == "binary_cross_entropy":
         truth = y.reshape(outputs.shape)
         return result | {"accuracy": accuracy(outputs > 0, truth == 1, weight)}
-    response = np.exp(outputs) if loss.name == "poisson" else outputs
+    response = np.exp(outputs) if loss.link == "log" else outputs
     return result | {"r2": r2(response, y.astype(np.float64), weight)}
 
 
@@ -222,7 +222,7 @@ def test_predict_follows_from_the_raw_outputs(case: str) -> None:
     if name == "binary_cross_entropy":
         assert guesses.dtype == np.int64
         expected = (logits > 0).astype(np.int64)
-    elif name == "poisson":
+    elif model.loss.link == "log":
         expected = np.exp(logits)
     np.testing.assert_array_equal(guesses, expected[:, 0] if outputs == 1 else expected)
 

@@ -138,7 +138,9 @@ def labelled(rows: int = 120) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("optimizer", [culpa.SGD(0.1, momentum=0.9), culpa.AdamW(1e-2)])
+@pytest.mark.parametrize(
+    "optimizer", [culpa.SGD(0.1, momentum=0.9), culpa.AdamW(1e-2), culpa.Lion(1e-3)]
+)
 def test_without_noise_and_with_a_huge_bound_the_bits_are_those_of_plain_training(
     optimizer: Any, dtype: str
 ) -> None:

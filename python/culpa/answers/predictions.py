@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from culpa import data
 from culpa.data import columns, rounding
 from culpa.network.network import Network
-from culpa.parts.losses import probabilities
 
 __all__ = ["evaluate", "predict", "predict_logits", "predict_probabilities"]
 
@@ -25,14 +23,10 @@ def predict_logits(network: Network, X: Any) -> Array:
 def predict(network: Network, X: Any) -> Array:
     """Return class indices, zeros and ones, means or numbers, as the loss has it."""
     loss = network.architecture.loss
-    if loss.task == "classes":
+    if loss.task == "classes":  # the core decides, without a copy of the outputs
         return _outputs(network, X, classes=True)
-    outputs = _outputs(network, X, classes=False)
-    if loss.task == "binary":
-        outputs = (outputs > 0).astype(np.int64)
-    elif loss.name == "poisson":
-        outputs = np.exp(outputs)
-    return outputs[:, 0] if network.architecture.output_size == 1 else outputs
+    guesses = loss.decide(_outputs(network, X, classes=False))
+    return guesses[:, 0] if network.architecture.output_size == 1 else guesses
 
 
 def predict_probabilities(network: Network, X: Any) -> Array:
@@ -43,7 +37,7 @@ def predict_probabilities(network: Network, X: Any) -> Array:
             f"predict_proba: expected a model with cross_entropy or binary_cross_entropy, "
             f"got {loss.name}; use predict"
         )
-    answer = probabilities(loss, _outputs(network, X, classes=False))
+    answer = loss.response(_outputs(network, X, classes=False))
     one = loss.task == "binary" and network.architecture.output_size == 1
     return answer[:, 0] if one else answer
 

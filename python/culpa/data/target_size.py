@@ -46,10 +46,10 @@ class TargetSize(NamedTuple):
 def measure_targets(examples: Examples) -> TargetSize | None:
     """Return the size of the targets; None where the loss does not compare them with outputs.
 
-    A Poisson loss compares them with exp of the output: counts of any size are welcome.
+    A loss of log-means compares them with exp of the output: targets of any size are welcome.
     """
     values = examples.targets.values
-    if values is None or examples.loss.task != "regression" or examples.loss.name == "poisson":
+    if values is None or examples.loss.link != "identity":
         return None
     blocks = np.array_split(values, len(values) // 4096 + 1)  # bounded memory
     with np.errstate(over="ignore"):

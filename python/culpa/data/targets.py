@@ -66,22 +66,7 @@ def check_targets(loss: Loss, y: Any, rows: int, outputs: int, dtype: str, name:
             )
         raise ValueError(f"{name}: expected shape {shape}, got shape {array.shape}{mend}")
     check_finite(name, array, dtype, files=True)
-    if loss.task == "classes" or loss.task == "binary":
-        if array.size and (array.min() < 0 or array.max() > 1):
-            raise ValueError(
-                f"{name}: expected values in [0, 1] for {loss.name}, got {array.min()} to "
-                f"{array.max()}"
-            )
-        if loss.task == "classes":
-            sums = array.sum(axis=1, dtype=np.float64)
-            worst = int(np.argmax(np.abs(sums - 1.0)))
-            if abs(sums[worst] - 1.0) > 1e-3:
-                raise ValueError(
-                    f"{name}: expected rows of probabilities that sum to 1, got {sums[worst]:g} in "
-                    f"row {worst}; divide each row by its sum"
-                )
-    if loss.name == "poisson" and array.min() < 0:
-        raise ValueError(f"{name}: expected no negative counts for poisson, got {array.min()}")
+    loss.check(array, name=name, dtype=dtype)
     return Targets(values=array)
 
 

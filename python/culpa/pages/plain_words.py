@@ -79,10 +79,9 @@ class Outcome:
                 return f"It gives “{yes}” a chance of {chance(p)}, so it says “{said}”."
             likely = [name for name, p in zip(self.names, self.response, strict=True) if p > 0.5]
             return f"It says yes to {listed(likely)} and no to the rest."
-        what = "expects a count of" if self.loss.name == "poisson" else "says"
         if len(self.response) == 1:
-            return f"It {what} {amount(self.response[0])}."
-        return f"It {what} {listed(self._values(self.response), quoted=False)}."
+            return f"It {self.loss.says} {amount(self.response[0])}."
+        return f"It {self.loss.says} {listed(self._values(self.response), quoted=False)}."
 
     def wanted(self) -> str:
         """Return what it should have said."""
@@ -106,7 +105,7 @@ class Outcome:
 
     def measured(self) -> list[str]:
         """Return how wrong the guess was: the rule, the sum, and what would be perfect."""
-        rule, example = getattr(self, f"_{self.loss.name}")()
+        rule, example = getattr(self, f"_{self.loss.name}", self._in_its_words)()
         best = self.least_loss()
         perfect = (
             "A perfect guess would have a loss of 0."
@@ -117,29 +116,35 @@ class Outcome:
 
     def least_loss(self) -> float:
         """Return the loss of the best possible guess for this target."""
-        if self.loss.task == "classes":
-            s, m = self.loss.parameter, len(self.target)
-            return _entropy((1.0 - s) * self.target + s / m)
-        if self.loss.task == "binary":
-            return float(np.mean([_entropy(np.array([t, 1.0 - t])) for t in self.target]))
-        if self.loss.name == "poisson":
-            return float(np.mean([t - t * math.log(t) if t > 0 else 0.0 for t in self.target]))
-        return 0.0
+        return float(self.loss.least_loss(self.target[None, :])[0])
+
+    @property
+    def wanted_response(self) -> Array:
+        """What the loss compares the response with: the target, smoothed where the loss does."""
+        return np.asarray(self.loss.wanted(self.target[None, :])[0])
 
     # The losses: a rule in words, and the arithmetic where it fits into a line.
 
+    def _in_its_words(self) -> tuple[str, str]:
+        words = self.loss.in_words.format(mean=self._mean())
+        if len(self.response) > 1:
+            return words, ""
+        response, target = float(self.response[0]), float(self.target[0])
+        return words, self._line(self.loss.formula(), self.loss.value, response, target)
+
     def _cross_entropy(self) -> tuple[str, str]:
-        if self.loss.parameter == 0.0 and self.target[self.label] == 1.0:
+        smoothing = self.loss.parameters["label_smoothing"]
+        if smoothing == 0.0 and self.target[self.label] == 1.0:
             p, name = float(self.response[self.label]), self.names[self.label]
             return (
                 f"It gave the truth, “{name}”, a chance of {chance(p)}. The smaller that chance, "
                 "the larger the loss: it is the negative logarithm of the chance (cross-entropy).",
-                self._line("−log({})", lambda x: -math.log(x) if x > 0 else math.inf, p),
+                self._line("−log({x})", lambda x: -math.log(x) if x > 0 else math.inf, p),
             )
         softly = (
-            f" The wanted chances are smoothed by {amount(self.loss.parameter)} (label smoothing), "
+            f" The wanted chances are smoothed by {amount(smoothing)} (label smoothing), "
             "so that certainty is not worth striving for."
-            if self.loss.parameter
+            if smoothing
             else ""
         )
         return (
@@ -158,7 +163,7 @@ class Outcome:
                 f"It gave the truth, “{name}”, a chance of {chance(given)}. The smaller that "
                 "chance, the larger the loss: it is the negative logarithm of the chance (binary "
                 "cross-entropy).",
-                self._line("−log({})", lambda x: -math.log(x) if x > 0 else math.inf, given),
+                self._line("−log({x})", lambda x: -math.log(x) if x > 0 else math.inf, given),
             )
         return (
             "For each output the chance given is compared with the chance that was wanted, by "
@@ -170,24 +175,24 @@ class Outcome:
         return (
             f"{self._missed()} The loss is the miss squared, so twice as far off counts four "
             f"times (squared error){self._mean()}",
-            self._miss_line("({})²", lambda d: d * d),
+            self._miss_line("({x})²", lambda d: d * d),
         )
 
     def _mae(self) -> tuple[str, str]:
         return (
             f"{self._missed()} The loss is how far off it was, above or below (absolute error)"
             f"{self._mean()}",
-            self._miss_line("|{}|", abs),
+            self._miss_line("|{x}|", abs),
         )
 
     def _huber(self) -> tuple[str, str]:
-        edge = self.loss.parameter
+        edge = self.loss.parameters["delta"]
 
         def value(d: float) -> float:
             return d * d / 2 if abs(d) <= edge else edge * (abs(d) - edge / 2)
 
         far = len(self.target) == 1 and abs(self._misses()[0]) > edge
-        shown = f"{amount(edge)} × (|{{}}| − {amount(edge)} / 2)" if far else "({})² / 2"
+        shown = f"{amount(edge)} × (|{{x}}| − {amount(edge)} / 2)" if far else "({x})² / 2"
         return (
             f"{self._missed()} Up to a miss of {amount(edge)} the loss is half the miss squared; "
             f"beyond, it grows in a straight line, so that one wild example cannot shout down "
@@ -196,7 +201,7 @@ class Outcome:
         )
 
     def _quantile(self) -> tuple[str, str]:
-        q = self.loss.parameter
+        q = self.loss.parameters["q"]
 
         def value(d: float) -> float:
             return -q * d if d < 0 else (1 - q) * d
@@ -206,22 +211,7 @@ class Outcome:
             f"{self._missed()} It aims at the value that {chance(q)} of the truths lie below, so "
             f"each unit too low costs {amount(q)} and each unit too high {amount(1 - q)} (quantile "
             f"or pinball loss){self._mean()}",
-            self._miss_line(f"{amount(rate)} × |{{}}|", value),
-        )
-
-    def _poisson(self) -> tuple[str, str]:
-        words = (
-            "The loss says how surprising the true count is where counts scatter around the "
-            f"expected one (Poisson loss, without the part that no guess can change){self._mean()} "
-            "It can be below 0."
-        )
-        if len(self.response) > 1:
-            return words, ""
-        count = amount(self.target[0])
-        return words, self._line(
-            "{} − " + count + " × log({})",
-            lambda x: x - float(self.target[0]) * math.log(x) if x > 0 else math.inf,
-            float(self.response[0]),
+            self._miss_line(f"{amount(rate)} × |{{x}}|", value),
         )
 
     # Parts of sentences
@@ -255,16 +245,17 @@ class Outcome:
             return ""
         return self._line(left, function, float(self._misses()[0]))
 
-    def _line(self, left: str, function: Callable[[float], float], x: float) -> str:
-        """Return "left = loss" with as many digits of x as it takes to be true as it stands."""
+    def _line(self, left: str, function: Callable[..., float], *numbers: float) -> str:
+        """Return "left = loss" with as many digits of {x} and {t} as it takes to be true so."""
         right = amount(self.loss_value)
         for digits in range(4, 13):
-            shown = f"{x:.{digits}g}"
-            if amount(function(float(shown))) == right:
+            shown = [f"{number:.{digits}g}" for number in numbers]
+            if amount(function(*map(float, shown))) == right:
                 break
         else:  # the core's own rounding shows: say what is exact
             return f"loss = {right}"
-        return f"{left.format(*[shown.replace('-', '−')] * left.count('{}'))} = {right}"
+        named = zip("xt", shown, strict=False)
+        return f"{left.format(**{k: text.replace('-', '−') for k, text in named})} = {right}"
 
 
 def left_out(between: Sequence[Sequence[str]]) -> str | None:
@@ -344,8 +335,3 @@ def listed(names: list[str], *, quoted: bool = True) -> str:
     if len(shown) < 2:
         return shown[0] if shown else "nothing"
     return f"{', '.join(shown[:-1])} and {shown[-1]}"
-
-
-def _entropy(t: Array) -> float:
-    positive = t[t > 0]
-    return float(-(positive * np.log(positive)).sum()) + 0.0

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from culpa.answers.blame import Blame, largest
+from culpa.network.constant import judge_constant
 from culpa.network.layers import dense_layers, factors_in_front, layers_between
 from culpa.pages import plain_words
 from culpa.pages.plain_words import Outcome
-from culpa.parts.losses import probabilities
 from culpa.sequential import Sequential
 
 __all__ = ["Names", "fix_weights", "outcome", "tell_story"]
@@ -60,11 +60,8 @@ class Names:
 def outcome(model: Sequential, x: Array, target: Array, loss: float, names: Names) -> Outcome:
     """Return the model's guess for x (1, inputs) beside the target (outputs,)."""
     logits = model.predict_logits(x).astype(np.float64)
-    if model.loss.task == "regression":
-        with np.errstate(over="ignore"):
-            response = np.exp(logits) if model.loss.name == "poisson" else logits
-    else:
-        response = probabilities(model.loss, logits)
+    with np.errstate(over="ignore"):
+        response = model.loss.response(logits)
     return Outcome(model.loss, response[0], target, names.outputs, loss, names.binary)
 
 
@@ -196,6 +193,9 @@ class Walk:
         self.layers = list(dense_layers(model.layers))
         self.fixed = list(dense_layers(fixed.layers))
         self.before, self.blame = before, blame
+        # dL/dh of the outputs, h their values after the activation
+        _, slopes = judge_constant(model.loss, model.predict_logits(x)[0], y)
+        self.loss_slopes: Array = slopes[0]
         self.x = x[0].astype(np.float64)
         # Of each column: what lies between it and the next.
         self.between = layers_between(model._network.architecture)
@@ -235,7 +235,7 @@ class Walk:
     def _sent_back(self, c: int, j: int) -> Array:
         """Return what each node of the next column sends back to node j: delta_k w_jk."""
         if c == len(self.layers):
-            return np.array([self._loss_slope(j)])
+            return self.loss_slopes[j : j + 1]
         return np.asarray(self.delta[c + 1] * self.layers[c].weight[j].astype(np.float64))
 
     # What the page shows of a node
@@ -332,37 +332,9 @@ class Walk:
         """Return how the loss blames an output: what it said, what was wanted, and the rule."""
         return {
             "response": float(self.before.response[k]),
-            "wanted": float(self._wanted()[k]),
+            "wanted": float(self.before.wanted_response[k]),
             "outputs": 1 if self.before.loss.task == "classes" else len(self.before.response),
-            "parameter": self.before.loss.parameter,
         }
-
-    def _wanted(self) -> Array:
-        target, s = self.before.target, self.before.loss.parameter
-        if self.before.loss.task == "classes":
-            return (1.0 - s) * target + s / len(target)
-        return target
-
-    def _loss_slope(self, k: int) -> float:
-        """Return dL/dh of an output, h its value after the activation."""
-        loss, wanted = self.before.loss, self._wanted()
-        response = float(self.before.response[k])
-        miss, mean = response - float(wanted[k]), 1.0 / len(wanted)
-        match loss.name:
-            case "cross_entropy":
-                return response * float(wanted.sum()) - float(wanted[k])
-            case "binary_cross_entropy" | "poisson":
-                return miss * mean
-            case "mse":
-                return 2.0 * miss * mean
-            case "mae":
-                return float(np.sign(miss)) * mean
-            case "huber":
-                return float(np.clip(miss, -loss.parameter, loss.parameter)) * mean
-            case "quantile":
-                q = loss.parameter
-                return (-q if miss < 0 else 1.0 - q if miss > 0 else 0.0) * mean
-        raise AssertionError(loss.name)
 
     def fixes(self, names: Names) -> list[dict[str, Any]]:
         """Return the weights of each layer with the largest gradients, before and after."""

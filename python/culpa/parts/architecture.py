@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from culpa import _checks, _core
 from culpa.parts.activations import Activation
 from culpa.parts.layer import Layer, Stages, compile_layers, layers_from_config
 from culpa.parts.layers import Dense, Dropout
-from culpa.parts.losses import LOSSES, Loss, as_loss
+from culpa.parts.losses import Loss, as_loss, loss_of
 from culpa.parts.residual import checked_layers
 
 __all__ = ["Architecture"]
@@ -119,7 +119,7 @@ class Architecture:
         return {
             "stages": stages.for_core(),
             "loss": self.loss.name,
-            "loss_parameter": self.loss.parameter,
+            "loss_parameters": self.loss.parameters,
             "input_scale": self.input_scale,
             "input_dropout": stages.input_dropout,
             "seed": self.seed,
@@ -136,7 +136,7 @@ class Architecture:
         """Return the description as values that JSON knows."""
         return {
             "layers": [layer.config() for layer in self.layers],
-            "loss": {"name": self.loss.name, "parameter": self.loss.parameter},
+            "loss": {"name": self.loss.name, "parameters": self.loss.parameters},
             "seed": self.seed,
             "input_size": self.input_size,
             "dtype": self.dtype,
@@ -153,11 +153,9 @@ class Architecture:
         KeyError, TypeError, ValueError
             Where it is not such a config.
         """
-        kind = LOSSES[_checks.choice("loss", config["loss"]["name"], LOSSES)]
-        parameter = config["loss"]["parameter"]
         return cls(
             layers_from_config(config["layers"]),
-            kind(*[parameter for _ in fields(kind)]),
+            loss_of(config["loss"]),
             seed=config["seed"],
             dtype=config["dtype"],
             input_scale=config["input_scale"],

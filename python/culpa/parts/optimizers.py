@@ -12,7 +12,7 @@ from typing import Any
 
 from culpa import _aliases, _checks, _core
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "as_optimizer"]
+__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop", "as_optimizer"]
 
 
 @dataclass(frozen=True)
@@ -197,11 +197,58 @@ class RMSprop(Optimizer):
         )
 
 
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """Lion (Chen et al. 2023, "Symbolic discovery of optimization algorithms", algorithm 2).
+
+    Each parameter moves by the learning rate, whatever its gradient's size, against the sign of
+    ``beta_1 * momentum + (1 - beta_1) * gradient``; where that is 0 it stays. Then
+    ``momentum = beta_2 * momentum + (1 - beta_2) * gradient``, all that is remembered. The paper
+    recommends a learning rate 3 to 10 times below AdamW's, and a weight decay as many times above.
+
+    Parameters
+    ----------
+    learning_rate : float, default 1e-4
+        Step size.
+    beta_1, beta_2 : float, default 0.9 and 0.99
+        What the momentum counts in the step, and in the next momentum; in [0, 1).
+    weight_decay : float, default 0
+        Weights shrink by ``learning_rate * weight_decay`` beside the gradient, as in AdamW.
+
+    Examples
+    --------
+    >>> import culpa
+    >>> culpa.Lion(weight_decay=0.1).learning_rate
+    0.0001
+    """
+
+    learning_rate: float = 1e-4
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checks.fraction("beta_1", self.beta_1)
+        _checks.fraction("beta_2", self.beta_2)
+
+    def for_core(self) -> _core.Optimizer:
+        """Return the core's description."""
+        return _core.Optimizer(
+            "lion",
+            beta_1=self.beta_1,
+            beta_2=self.beta_2,
+            weight_decay=self.weight_decay,
+            decoupled=True,
+        )
+
+
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "adam": Adam,
     "adamw": AdamW,
     "rmsprop": RMSprop,
+    "lion": Lion,
 }
 
 

@@ -420,7 +420,7 @@ early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, 
             case "squared_error":
                 return Objective(MSE(), 0.5, 0.5 * outputs)
             case "poisson":
-                return Objective(Poisson(), outputs, outputs)
+                return Objective(Poisson(), outputs, outputs, deviance=True)
             case "absolute_error":
                 return Objective(MAE())
             case "huber":

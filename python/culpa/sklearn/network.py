@@ -54,6 +54,7 @@ class Objective:
     loss_scale: float = 1.0
     gradient_scale: float = 1.0
     clips: bool = False  # scikit-learn's value, not its gradient, clips probabilities
+    deviance: bool = False  # scikit-learn's value is half a deviance: 0 for a perfect guess
 
     def targets(self, y: Array) -> dict[str, Array]:
         """Return y (n, outputs) as arguments of the core's Examples."""
@@ -62,13 +63,8 @@ class Objective:
         return {"targets": _narrow(y)}
 
     def constant(self, y: Array) -> Array | None:
-        """Return what scikit-learn adds to each example's loss, for it is half a deviance."""
-        if self.loss.name != "poisson":
-            return None
-        counts = y.astype(np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            entropy = np.where(counts == 0.0, 0.0, counts * np.log(counts))
-        return np.asarray((entropy - counts).sum(axis=1))
+        """Return what scikit-learn adds to each example's loss where that is half a deviance."""
+        return -y.shape[1] * self.loss.least_loss(y) if self.deviance else None
 
 
 def architecture_of(

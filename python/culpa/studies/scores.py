@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from culpa import _checks, data
-from culpa.parts.losses import probabilities
 from culpa.sequential import Sequential
 
 __all__ = ["el2n", "grand"]
@@ -148,7 +147,7 @@ def _error_norms(model: Sequential, X: Any, y: Any) -> Scores:
         logits, row = core.predict(data.for_core(x))
         if row >= 0:
             examples.raise_not_finite(at + row)
-        error = probabilities(model.loss, logits.astype(np.float64))
+        error = model.loss.response(logits.astype(np.float64))
         if labels is not None:
             error[np.arange(len(error)), labels[rows]] -= 1.0
         else:

@@ -67,6 +67,11 @@ template <class T> State step(const kernels::UpdateRule<T> &rule, State s, doubl
       move = s.first = momentum * s.first + move;
     move = -rate * move;
     break;
+  case Rule::lion:
+    const double mix = beta_1 * s.first.value + (1 - beta_1) * g.value;
+    s.first = beta_2 * s.first + (1 - beta_2) * g;
+    move = -rate * exactly(mix > 0 ? 1 : mix < 0 ? -1 : 0);
+    break;
   }
   s.parameter = rule.shrink * s.parameter + move;
   return s;
@@ -76,8 +81,8 @@ template <class T>
 void check_update_of(const Kernels<T> &k, const kernels::UpdateRule<T> &rule,
                      const std::string &name, Log &log) {
   const std::size_t lanes = k.panel / 2;
-  const bool has_first = rule.rule == Rule::adam || rule.momentum != 0;
-  const bool has_second = rule.rule != Rule::sgd;
+  const bool has_first = rule.rule == Rule::adam || rule.rule == Rule::lion || rule.momentum != 0;
+  const bool has_second = rule.rule == Rule::adam || rule.rule == Rule::rmsprop;
   Numbers numbers;
   for (const std::size_t n :
        {std::size_t{0}, std::size_t{1}, lanes - 1, lanes, lanes + 1, 7 * lanes + lanes - 1}) {
@@ -135,6 +140,7 @@ template <class T> void check_update(const Kernels<T> &k, Log &log) {
     }
   };
   check(Rule::adam, "adam", 0, false, false);
+  check(Rule::lion, "lion", 0, false, false);
   check(Rule::rmsprop, "rmsprop", 0, false, false);
   check(Rule::rmsprop, "rmsprop", 0.9, false, false);
   check(Rule::sgd, "sgd", 0, false, false);

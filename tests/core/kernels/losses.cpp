@@ -11,10 +11,10 @@ struct Answer {
   double loss = 0, slope = 0, score = 0, size = 0;
 };
 
-Answer of_output(Loss kind, double parameter, double z, double t) {
+Answer of_output(const LossFunction &loss, double z, double t) {
   const double d = z - t, size = 1 + std::abs(z) + std::abs(t) + std::abs(z * t);
   const double sign = d > 0 ? 1 : d < 0 ? -1 : 0;
-  switch (kind) {
+  switch (loss.kind) {
   case Loss::binary_cross_entropy:
     return {std::max(z, 0.0) - z * t + std::log1p(std::exp(-std::abs(z))),
             1 / (1 + std::exp(-z)) - t, (z > 0) == (t > 0.5) ? 1.0 : 0.0, size};
@@ -23,17 +23,30 @@ Answer of_output(Loss kind, double parameter, double z, double t) {
   case Loss::mae:
     return {std::abs(d), sign, d * d, size + d * d};
   case Loss::huber:
-    if (std::abs(d) > parameter)
-      return {parameter * (std::abs(d) - parameter / 2), sign * parameter, d * d, size + d * d};
+    if (std::abs(d) > loss.delta)
+      return {loss.delta * (std::abs(d) - loss.delta / 2), sign * loss.delta, d * d, size + d * d};
     return {d * d / 2, d, d * d, size + d * d};
   case Loss::poisson: {
     const double mean = std::exp(z), error = mean - t;
     return {mean - z * t, error, error * error, size + mean + mean * mean};
   }
+  case Loss::gamma: {
+    const double mean = std::exp(z), error = mean - t, ratio = t / mean;
+    return {z + ratio, 1 - ratio, error * error, size + ratio + mean * mean};
+  }
+  case Loss::tweedie: {
+    const double p = loss.power;
+    if (p == 1 || p == 2)
+      return of_output({.kind = p == 1 ? Loss::poisson : Loss::gamma}, z, t);
+    const double mean = std::exp(z), error = mean - t;
+    const double kappa = std::pow(mean, 2 - p) / (2 - p), theta = std::pow(mean, 1 - p) / (1 - p);
+    return {kappa - t * theta, std::pow(mean, 2 - p) - t * std::pow(mean, 1 - p), error * error,
+            size + std::abs(kappa) + std::abs(t * theta) + mean * mean};
+  }
   case Loss::quantile:
-    return {std::max(-parameter * d, (1 - parameter) * d),
-            d > 0   ? 1 - parameter
-            : d < 0 ? -parameter
+    return {std::max(-loss.q * d, (1 - loss.q) * d),
+            d > 0   ? 1 - loss.q
+            : d < 0 ? -loss.q
                     : 0,
             d * d, size + d * d};
   case Loss::cross_entropy:
@@ -43,25 +56,30 @@ Answer of_output(Loss kind, double parameter, double z, double t) {
 }
 
 struct LossCase {
-  Loss kind;
+  LossFunction loss;
   const char *name;
-  double parameter;
   bool labels = false;
 };
 
 const LossCase cases[] = {
-    {Loss::cross_entropy, "cross_entropy", 0, true},
-    {Loss::cross_entropy, "cross_entropy", 0.1, true},
-    {Loss::cross_entropy, "cross_entropy", 0},
-    {Loss::cross_entropy, "cross_entropy", 0.3},
-    {Loss::binary_cross_entropy, "binary_cross_entropy", 0},
-    {Loss::mse, "mse", 0},
-    {Loss::mae, "mae", 0},
-    {Loss::huber, "huber", 1},
-    {Loss::huber, "huber", 0.25},
-    {Loss::poisson, "poisson", 0},
-    {Loss::quantile, "quantile", 0.5},
-    {Loss::quantile, "quantile", 0.9},
+    {{.kind = Loss::cross_entropy}, "cross_entropy", true},
+    {{.kind = Loss::cross_entropy, .label_smoothing = 0.1}, "smoothed cross_entropy", true},
+    {{.kind = Loss::cross_entropy}, "cross_entropy"},
+    {{.kind = Loss::cross_entropy, .label_smoothing = 0.3}, "smoothed cross_entropy"},
+    {{.kind = Loss::binary_cross_entropy}, "binary_cross_entropy"},
+    {{.kind = Loss::mse}, "mse"},
+    {{.kind = Loss::mae}, "mae"},
+    {{.kind = Loss::huber}, "huber"},
+    {{.kind = Loss::huber, .delta = 0.25}, "huber 0.25"},
+    {{.kind = Loss::poisson}, "poisson"},
+    {{.kind = Loss::gamma}, "gamma"},
+    {{.kind = Loss::tweedie}, "tweedie"},
+    {{.kind = Loss::tweedie, .power = 1}, "tweedie 1"},
+    {{.kind = Loss::tweedie, .power = 1.1}, "tweedie 1.1"},
+    {{.kind = Loss::tweedie, .power = 2}, "tweedie 2"},
+    {{.kind = Loss::tweedie, .power = 3}, "tweedie 3"},
+    {{.kind = Loss::quantile}, "quantile"},
+    {{.kind = Loss::quantile, .q = 0.9}, "quantile 0.9"},
 };
 
 // A batch: what the last layer gave, and what it should have given.
@@ -71,11 +89,12 @@ template <class T> struct Batch {
   std::vector<std::int32_t> labels;
   std::vector<double> score_scale;
 
-  Batch(std::size_t width, std::size_t rows, std::size_t outputs, Loss kind)
+  Batch(std::size_t width, std::size_t rows, std::size_t outputs, const LossFunction &loss)
       : at{width, rows, outputs}, targets(rows * outputs), labels(rows), score_scale(outputs) {
     Numbers numbers;
     // Multiples of 1/32: some outputs are equal, and some hit their target. Every fifth row of
     // logits is so far apart that its exponentials vanish.
+    const Loss kind = loss.kind;
     const bool logits = kind == Loss::cross_entropy || kind == Loss::binary_cross_entropy;
     y = at.template fill<T>([&](std::size_t r, std::size_t) {
       return numbers.exact() * (logits && r % 5 == 4 ? 300 : 1);
@@ -88,6 +107,10 @@ template <class T> struct Batch {
           t = std::abs(t) / 2;
         else if (kind == Loss::poisson)
           t = std::floor(std::abs(t) * 3);
+        else if (kind == Loss::gamma || (kind == Loss::tweedie && loss.power >= 2))
+          t = std::abs(t) + 1. / 32;
+        else if (kind == Loss::tweedie)
+          t = std::max(t, 0.0);
         else if (numbers.bits() % 8 == 0)
           t = static_cast<double>(y[at.at(r, c)]);
         total += t;
@@ -139,18 +162,18 @@ Answer of_classes(const Batch<T> &batch, const LossCase &one, double smoothing, 
 template <class T>
 Answer of_row(const Batch<T> &batch, const LossCase &one, bool with_score, std::size_t r,
               std::vector<double> &slopes) {
-  const auto parameter = static_cast<double>(static_cast<T>(one.parameter));
-  if (one.kind == Loss::cross_entropy)
-    return of_classes(batch, one, parameter, r, slopes);
+  const LossFunction &loss = one.loss;
+  if (loss.kind == Loss::cross_entropy)
+    return of_classes(batch, one, loss.label_smoothing, r, slopes);
   Answer row;
   const auto outputs = static_cast<double>(batch.at.columns);
   for (std::size_t c = 0; c < batch.at.columns; ++c) {
     const auto t = static_cast<double>(batch.targets[r * batch.at.columns + c]);
-    const Answer each = of_output(one.kind, parameter, batch.z(r, c), t);
+    const Answer each = of_output(loss, batch.z(r, c), t);
     slopes[c] = each.slope / outputs; // the loss is the mean over the outputs
     row.loss += each.loss / outputs;
     row.size += each.size / outputs;
-    if (one.kind == Loss::binary_cross_entropy)
+    if (loss.kind == Loss::binary_cross_entropy)
       row.score += each.score / outputs;
     else if (with_score)
       row.score += each.score * batch.score_scale[c];
@@ -162,7 +185,7 @@ template <class T>
 void check_loss(const Kernels<T> &k, const LossCase &one, std::size_t outputs, Range rows,
                 bool with_delta, bool with_score, Log &log) {
   const std::size_t n_rows = rows.end + 1;
-  const Batch<T> batch(k.panel, n_rows, outputs, one.kind);
+  const Batch<T> batch(k.panel, n_rows, outputs, one.loss);
   const Panels &at = batch.at;
   Output<T> delta(at.size()), scratch(at.count() * k.panel * k.panel);
   Output<double> losses(n_rows), scores(n_rows);
@@ -179,9 +202,7 @@ void check_loss(const Kernels<T> &k, const LossCase &one, std::size_t outputs, R
       else
         delta.ignore(at.at(r, c));
   }
-  k.loss({.kind = one.kind,
-          .parameter = static_cast<T>(one.parameter),
-          .rest = static_cast<T>(1 - one.parameter),
+  k.loss({.loss = one.loss,
           .y = batch.y.data(),
           .stride = at.stride,
           .rows = rows,
@@ -193,9 +214,9 @@ void check_loss(const Kernels<T> &k, const LossCase &one, std::size_t outputs, R
           .scores = scores.data(),
           .score_scale = with_score ? batch.score_scale.data() : nullptr,
           .scratch = scratch.data()});
-  const std::string what = say(one.name, one.parameter, one.labels ? "labels" : "targets", "of",
-                               outputs, "outputs, rows", rows.begin, "to", rows.end, "with delta",
-                               with_delta, "with score", with_score);
+  const std::string what =
+      say(one.name, one.labels ? "labels" : "targets", "of", outputs, "outputs, rows", rows.begin,
+          "to", rows.end, "with delta", with_delta, "with score", with_score);
   losses.check(log, "loss " + what);
   scores.check(log, "score of " + what);
   delta.check(log, "delta of " + what);
@@ -209,7 +230,7 @@ template <class T> void check_the_ends(const Kernels<T> &k, Log &log) {
   const double most = static_cast<double>(Limits::max()), infinite = Limits::infinity();
   struct Case {
     Loss kind;
-    double z[3], t[3], loss, slope[3];
+    double z[3], t[3], loss, slope[3], power = 1.5;
   };
   const Case ends[] = {
       {Loss::cross_entropy, {most, -most, 0}, {1, 0, 0}, 0, {0, 0, 0}},
@@ -225,6 +246,15 @@ template <class T> void check_the_ends(const Kernels<T> &k, Log &log) {
       {Loss::quantile, {most, 0, 0}, {-most, 0, 0}, infinite, {0.5 / 3, 0, 0}},
       {Loss::poisson, {most, 0, 0}, {10, 1, 1}, infinite, {infinite, 0, 0}},
       {Loss::poisson, {-most / 4, 0, 0}, {2, 1, 1}, most / 6, {-2. / 3, 0, 0}},
+      {Loss::gamma, {most / 4, 0, 0}, {10, 1, 1}, most / 12, {1. / 3, 0, 0}},
+      {Loss::gamma, {-most, 0, 0}, {10, 1, 1}, infinite, {-infinite, 0, 0}},
+      {Loss::gamma, {-infinite, 0, 0}, {10, 1, 1}, infinite, {-infinite, 0, 0}},
+      {Loss::tweedie, {most, 0, 0}, {10, 1, 1}, infinite, {infinite, 0, 0}},
+      {Loss::tweedie, {-most, 0, 0}, {0, 1, 1}, 8. / 3, {0, 0, 0}},
+      {Loss::tweedie, {-infinite, 0, 0}, {0, 1, 1}, 8. / 3, {0, 0, 0}},
+      {Loss::tweedie, {-most, 0, 0}, {1, 1, 1}, infinite, {-infinite, 0, 0}},
+      {Loss::tweedie, {-most, 0, 0}, {1, 1, 1}, infinite, {-infinite, 0, 0}, 3},
+      {Loss::tweedie, {most, 0, 0}, {1, 1, 1}, -1. / 3, {0, 0, 0}, 3},
   };
   for (const Case &one : ends)
     for (const bool labels : {false, true}) {
@@ -237,12 +267,7 @@ template <class T> void check_the_ends(const Kernels<T> &k, Log &log) {
       const std::int32_t label = one.t[0] == 1 ? 0 : one.t[1] == 1 ? 1 : 2;
       std::vector<T> delta(at.size()), scratch(k.panel * k.panel);
       double loss = 0, score = 0;
-      k.loss({.kind = one.kind,
-              .parameter = one.kind == Loss::cross_entropy ? T(0)
-                           : one.kind == Loss::quantile    ? T(0.5)
-                                                           : T(1),
-              .rest = one.kind == Loss::quantile ? T(0.5) : T(1),
-              .limit = T(0),
+      k.loss({.loss = {.kind = one.kind, .power = one.power},
               .y = y.data(),
               .stride = at.stride,
               .rows = {0, 1},
@@ -256,7 +281,8 @@ template <class T> void check_the_ends(const Kernels<T> &k, Log &log) {
               .scratch = scratch.data()});
       const std::string what = say("loss", static_cast<int>(one.kind), "of", one.z[0], one.z[1],
                                    one.z[2], labels ? "labels" : "targets");
-      log.expect(loss == one.loss || std::abs(loss - one.loss) <= 8 * ulp<T> * (1 + one.loss),
+      log.expect(loss == one.loss ||
+                     std::abs(loss - one.loss) <= 8 * ulp<T> * (1 + std::abs(one.loss)),
                  say(what, "is", loss, "instead of", one.loss));
       for (std::size_t c = 0; c < 3; ++c) {
         const auto slope = static_cast<double>(delta[at.at(0, c)]);
