@@ -38,11 +38,11 @@ def judge_constant(loss: Loss, outputs: ArrayLike, y: ArrayLike) -> tuple[Floats
     constant = np.asarray(outputs, np.float64)
     layer = Dense(len(constant), initializer="zeros")
     network = Network(Architecture((layer,), loss, dtype="float64", input_size=1))
-    (name,) = network.architecture.dense_names()
+    (name,) = network.architecture.dense_names
     network.load_state_dict({f"{name}.bias": constant}, partial=True)
     rows = len(np.asarray(y))
     targets = data.check_targets(loss, y, rows, len(constant), "float64", "y")
     answer = network.core.blame(
-        _core.ExampleArrays(np.zeros((rows, 1)), **targets.for_core()), nodes=True
+        _core.ExampleArrays(np.zeros((rows, 1)), **targets.for_core()), want={"nodes"}
     )
     return answer["losses"], answer["nodes"][0]
