@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "answers/attribution/attribute.h"
+#include "answers/attribution/attribution.h"
 #include "answers/blame.h"
 #include "answers/influence.h"
 #include "answers/predict.h"

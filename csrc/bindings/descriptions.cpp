@@ -6,7 +6,10 @@
 #include "bindings.h"
 
 namespace culpa {
+
 namespace {
+
+using Maybe = std::optional<py::array>;
 
 void bind_stage(py::module_ &m) {
   py::class_<Stage> stage(m, "Stage", "One stage of a network: its kind and its shape.");
@@ -32,10 +35,7 @@ void bind_stage(py::module_ &m) {
       "learning_rate_factors"_a = std::vector<double>());
 }
 
-} // namespace
-
-void bind_descriptions(py::module_ &m) {
-  bind_stage(m);
+void bind_optimizer(py::module_ &m) {
   py::class_<Optimizer> optimizer(m, "Optimizer", "What an optimizer is, without its moments.");
   bind_constructor(
       optimizer,
@@ -61,7 +61,9 @@ void bind_descriptions(py::module_ &m) {
       "gradient_scale"_a = 1.0);
   optimizer.def_readwrite("gradient_scale", &Optimizer::gradient_scale,
                           "What the gradient counts times, weight decay excluded.");
+}
 
+void bind_examples(py::module_ &m) {
   py::class_<SparseRows> rows(m, "SparseRows", "A sparse matrix of inputs in CSR form, checked.");
   bind_constructor(
       rows,
@@ -74,7 +76,6 @@ void bind_descriptions(py::module_ &m) {
   rows.def_property_readonly("canonical", &SparseRows::canonical,
                              "Whether the columns of each row rise, as the core wants them to.");
 
-  using Maybe = std::optional<py::array>;
   py::class_<ExampleArrays> examples(m, "ExampleArrays", "Arrays of examples, one row each.");
   bind_constructor(
       examples,
@@ -92,7 +93,9 @@ void bind_descriptions(py::module_ &m) {
       "x"_a, py::kw_only(), "labels"_a = py::none(), "targets"_a = py::none(),
       "sample_weights"_a = py::none(), "order"_a = py::none(), "score_scale"_a = py::none(),
       "exact"_a = py::none());
+}
 
+void bind_job(py::module_ &m) {
   py::class_<JobArrays> job(m, "Job",
                             "A chunk of training: batches of examples, and where to report.");
   bind_constructor(
@@ -124,6 +127,15 @@ void bind_descriptions(py::module_ &m) {
       "scores"_a = py::none(), "norms"_a = py::none(), "squares"_a = py::none(),
       "phases"_a = py::none(), "example_clip"_a = 0.0, "noise"_a = 0.0, "divisor"_a = 0.0,
       "noise_seed"_a = 0, "example_losses"_a = py::none(), "example_scores"_a = py::none());
+}
+
+} // namespace
+
+void bind_descriptions(py::module_ &m) {
+  bind_stage(m);
+  bind_optimizer(m);
+  bind_examples(m);
+  bind_job(m);
 }
 
 } // namespace culpa

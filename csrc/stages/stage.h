@@ -67,6 +67,7 @@ template <class T> struct StageKind {
   void (*terms)(const Workspace<T> &, std::size_t s, std::vector<Term<T>> &terms);
 };
 
+// kinds.cpp has the table.
 template <class T> const StageKind<T> &stage_kind(Kind kind);
 
 template <class T> void copy_rows(Matrix<T> from, Matrix<T> to, Range rows, Range panels) {
@@ -75,12 +76,5 @@ template <class T> void copy_rows(Matrix<T> from, Matrix<T> to, Range rows, Rang
     std::copy_n(from.data + p * from.stride + rows.begin * panel, n,
                 to.data + p * to.stride + rows.begin * panel);
 }
-
-// A kind each, in a file of its name.
-template <class T> const StageKind<T> &dense_stage();
-template <class T> const StageKind<T> &scale_stage();
-template <class T> const StageKind<T> &layer_norm_stage();
-template <class T> const StageKind<T> &elementwise_stage();
-template <class T> const StageKind<T> &add_stage();
 
 } // namespace culpa

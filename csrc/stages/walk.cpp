@@ -222,22 +222,6 @@ template <class T> void square_norms(const Network &network, Workspace<T> &space
       add(network, space, s, rows, total);
 }
 
-template <class T> const StageKind<T> &stage_kind(Kind kind) {
-  switch (kind) {
-  case Kind::dense:
-    break;
-  case Kind::scale:
-    return scale_stage<T>();
-  case Kind::layer_norm:
-    return layer_norm_stage<T>();
-  case Kind::elementwise:
-    return elementwise_stage<T>();
-  case Kind::add:
-    return add_stage<T>();
-  }
-  return dense_stage<T>();
-}
-
 #define CULPA_INSTANTIATE(T)                                                                       \
   template std::size_t gather_inputs(const Pass<T> &, const Block &);                              \
   template void forward_stage(const Pass<T> &, std::size_t, const Region &, const Draw *);         \
@@ -247,8 +231,7 @@ template <class T> const StageKind<T> &stage_kind(Kind kind) {
   template void finish_delta(const Pass<T> &, std::size_t, const Region &);                        \
   template void scale_row(Workspace<T> &, std::size_t, T);                                         \
   template void weigh_examples(const Pass<T> &, const Block &, const BatchWeights &);              \
-  template void square_norms(const Network &, Workspace<T> &, Range);                              \
-  template const StageKind<T> &stage_kind(Kind);
+  template void square_norms(const Network &, Workspace<T> &, Range);
 CULPA_INSTANTIATE(float)
 CULPA_INSTANTIATE(double)
 

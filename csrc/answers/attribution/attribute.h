@@ -12,25 +12,12 @@
 
 namespace culpa {
 
-enum class Method : int {
-  gradient, // df/dx at x
-  path,     // integrated gradients, and conductance where nodes are wanted
-  expected, // expected gradients: points drawn on paths from baselines drawn from the set
-  smooth,   // SmoothGrad: the mean gradient around x
-  deeplift, // the rescale rule
-  lrp,      // layer-wise relevance propagation, the epsilon rule
-};
-constexpr Name<Method> method_names[] = {
-    {Method::gradient, "gradient"}, {Method::path, "path"},         {Method::expected, "expected"},
-    {Method::smooth, "smooth"},     {Method::deeplift, "deeplift"}, {Method::lrp, "lrp"},
-};
-static_assert(sizeof method_names / sizeof *method_names ==
-              static_cast<std::size_t>(Method::lrp) + 1);
+enum class Method : int; // attribution.h
 
 // f is one output of the last layer, its activation included, before any link function: what
 // predict calls logits.
 struct AttributeJob {
-  Method method = Method::gradient;
+  Method method{}; // the gradient
   Source x;
   const std::int64_t *targets = nullptr; // per row; nullptr: the first greatest output
   bool times_inputs = false; // values are the gradient times x - baseline, not the gradient

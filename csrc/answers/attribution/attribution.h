@@ -17,6 +17,21 @@
 
 namespace culpa {
 
+enum class Method : int {
+  gradient, // df/dx at x
+  path,     // integrated gradients, and conductance where nodes are wanted
+  expected, // expected gradients: points drawn on paths from baselines drawn from the set
+  smooth,   // SmoothGrad: the mean gradient around x
+  deeplift, // the rescale rule
+  lrp,      // layer-wise relevance propagation, the epsilon rule
+};
+constexpr Name<Method> method_names[] = {
+    {Method::gradient, "gradient"}, {Method::path, "path"},         {Method::expected, "expected"},
+    {Method::smooth, "smooth"},     {Method::deeplift, "deeplift"}, {Method::lrp, "lrp"},
+};
+static_assert(sizeof method_names / sizeof *method_names ==
+              static_cast<std::size_t>(Method::lrp) + 1);
+
 // How much one thread carries at a time: rows of x, baselines (or draws) for each of them, and
 // points on each path. No choice here shows in the bits: the sums of a row go through its baselines
 // in order, and through the points of each.
