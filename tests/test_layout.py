@@ -95,3 +95,12 @@ def late():
 def test_a_file_fits_in_a_head(path: Path) -> None:
     if path.name not in LONG:
         assert len(path.read_text().splitlines()) <= MOST_LINES
+
+
+CORE = Path(__file__).parents[1] / "csrc"
+CORE_FILES = sorted(path for path in CORE.rglob("*.*") if path.suffix in (".h", ".cpp", ".inc"))
+
+
+@pytest.mark.parametrize("path", CORE_FILES, ids=lambda path: str(path.relative_to(CORE)))
+def test_a_file_of_the_core_fits_in_a_head(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 350

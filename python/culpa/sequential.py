@@ -419,10 +419,11 @@ class Sequential:
         Parameters
         ----------
         X, y, sample_weight
-            As for :meth:`fit`. The weights matter to ``weights`` and ``biases`` alone.
+            As for :meth:`fit`. The weights matter to ``weights``, ``biases`` and ``gradients``
+            alone.
         want : collection of str
-            Any of ``"losses"``, ``"nodes"``, ``"inputs"``, ``"weights"`` (with the biases) and
-            ``"gradient_norms"``, which are the default, ``"hidden"`` and ``"slopes"``; only what
+            Any of ``"losses"``, ``"nodes"``, ``"inputs"``, ``"weights"`` (with ``biases`` and
+            ``gradients``) and ``"gradient_norms"``, which are the default, ``"hidden"`` and ``"slopes"``; only what
             is named is kept.
 
         Returns
@@ -459,8 +460,10 @@ class Sequential:
     ) -> attribution.Attribution:
         """Ask how much each input did to one output f, for each example, without dropout.
 
-        f is what :meth:`predict_logits` gives: an output of the last Dense layer, that layer's own
-        activation included, before softmax, sigmoid (binary_cross_entropy) or exp (of log-means).
+        f is what :meth:`predict_logits` gives: an output of the last layer, before softmax, sigmoid
+        (binary_cross_entropy) or exp (of log-means). A LayerNorm has no rule in DeepLIFT and in
+        layer-wise relevance propagation, which refuse it by name; conductance is of the hidden
+        Dense layers, and adds up for those that nothing leads around.
         `input_scale` is part of f: attributions are of the raw inputs.
 
         Parameters
@@ -674,11 +677,11 @@ class Sequential:
     # Parameters
 
     def state_dict(self) -> dict[str, Array]:
-        """Return copies of all weights and biases: "dense_0.weight", "dense_0.bias", ..."""
+        """Return copies of all parameters by name: "dense_0.weight", "layer_norm_0.gain", ..."""
         return self._network.state_dict()
 
     def load_state_dict(self, state: Mapping[str, ArrayLike], *, partial: bool = False) -> None:
-        """Copy weights and biases in.
+        """Copy parameters in.
 
         Parameters
         ----------

@@ -68,8 +68,8 @@ class ExampleBlame(NamedTuple):
 class Blame(Quantities):
     """Who is at fault for a guess. In the standard terms: error signals and gradients.
 
-    L_i is the loss of example i. Per-example quantities are unweighted; `weights` and `biases` are
-    the gradient of the weighted mean loss. What was not asked for raises AttributeError.
+    L_i is the loss of example i. Per-example quantities are unweighted; `weights`, `biases` and
+    `gradients` are those of the weighted mean loss. What was not asked for raises AttributeError.
 
     Attributes
     ----------
@@ -81,12 +81,15 @@ class Blame(Quantities):
     inputs : ndarray (n, inputs)
         dL_i/dx, of the raw inputs (before `input_scale`).
     weights, biases : list of ndarray (inputs, units) and (units,)
-        Gradient of the batch loss.
+        Gradient of the batch loss, of each Dense layer.
+    gradients : dict of ndarray
+        The same by the names of ``state_dict``, over the parameters of all layers; asked for as
+        ``weights``.
     gradient_norms : ndarray (n,), float64
-        The exact norm of each example's own gradient over all weights and biases.
+        The exact norm of each example's own gradient over the parameters of all layers.
     hidden : list of ndarray (n, units)
         h = f(z), what every node of each Dense layer sent on: f its activation, without dropout.
-        The last is :meth:`Sequential.predict_logits`.
+        Where the last layer is Dense, its own are :meth:`Sequential.predict_logits`.
     slopes : list of ndarray (n, units)
         f'(z), by which a node's blame is multiplied: nodes[l] = slopes[l] * dL_i/dh. At a kink
         that of the branch z <= 0, of relu 0; ones where there is no activation.
