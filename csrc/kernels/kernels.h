@@ -13,9 +13,7 @@
 
 #include "kinds.h"
 
-namespace culpa {
-
-namespace kernels {
+namespace culpa::kernels {
 
 struct Range {
   std::size_t begin, end;
@@ -299,5 +297,4 @@ template <class T> const Kernels<T> &active();
 template <> const Kernels<float> &active<float>();
 template <> const Kernels<double> &active<double>();
 
-} // namespace kernels
-} // namespace culpa
+} // namespace culpa::kernels

@@ -60,7 +60,7 @@ void judge_exactly(const Network &network, const ExamplesView &examples, std::si
       const Judged judged = judge(network.loss, z, target[k]);
       loss += judged.loss;
       if (examples.score_scale) {
-        const double guess = static_cast<T>(judged.guess); // as the model's dtype has it
+        const auto guess = static_cast<T>(judged.guess); // as the model's dtype has it
         score += (guess - target[k]) * (guess - target[k]) * examples.score_scale[k];
       }
     }

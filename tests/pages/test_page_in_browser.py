@@ -93,6 +93,9 @@ PAGES = {
     "quantile": lambda: problem_page(
         (3, 6, 2), ["selu", "softplus"], helpers.LossCase(culpa.Quantile(0.9), "real")
     ),
+    "tweedie": lambda: problem_page(
+        (3, 6, 1), ["tanh", "identity"], helpers.LossCase(culpa.Tweedie(), "amounts")
+    ),
     "huber": lambda: problem_page(
         (3, 6, 1), ["sigmoid", "identity"], helpers.LossCase(culpa.Huber(0.5), "real")
     ),
