@@ -36,6 +36,39 @@ py::array_t<std::int64_t> shuffled(std::size_t n, const Sequence &numbers) {
   return array;
 }
 
+py::typing::Tuple<py::array_t<std::int64_t>, py::array_t<std::int64_t>>
+poisson_batches(std::size_t n, double rate, std::uint64_t seed, std::uint64_t first_step,
+                std::size_t steps) {
+  if (!(rate > 0 && rate <= 1))
+    throw py::value_error("rate: expected a probability above 0");
+  std::vector<std::int64_t> order, offsets;
+  const double log_rest = natural_log_1p(-rate);
+  const auto draw_batch = [&](std::size_t step, Poll &poll) {
+    Sequence sequence(seed, Purpose::sample, 0, 0, first_step + step);
+    // The examples left out before the next that is in: geometric, floor(log(u) / log(1 -
+    // q)).
+    for (std::size_t i = 0; i < n; ++i) {
+      const double skip = rate < 1 ? std::floor(natural_log(1 - sequence.uniform()) / log_rest) : 0;
+      if (!(skip < static_cast<double>(n - i)))
+        break;
+      if (order.size() % 65536 == 0 && !poll.going(true))
+        break;
+      i += static_cast<std::size_t>(skip);
+      order.push_back(static_cast<std::int64_t>(i));
+    }
+    offsets.push_back(static_cast<std::int64_t>(order.size()));
+  };
+  compute_answer([&] {
+    order.clear();
+    offsets.assign(1, 0);
+    const WithoutGil release;
+    Poll poll(on_signals);
+    for (std::size_t step = 0; step < steps && poll.going(true); ++step)
+      draw_batch(step, poll);
+  });
+  return py::make_tuple(give_array(order), give_array(offsets));
+}
+
 } // namespace
 
 void bind_random(py::module_ &m) {
@@ -69,43 +102,8 @@ void bind_random(py::module_ &m) {
         return shuffled(n, Sequence(seed, Purpose::validation, 0, 0));
       },
       "n"_a, "seed"_a, "The order in which a validation split takes rows: 0 to n - 1, shuffled.");
-  m.def(
-      "poisson_batches",
-      [](std::size_t n, double rate, std::uint64_t seed, std::uint64_t first_step,
-         std::size_t steps)
-          -> py::typing::Tuple<py::array_t<std::int64_t>, py::array_t<std::int64_t>> {
-        if (!(rate > 0 && rate <= 1))
-          throw py::value_error("rate: expected a probability above 0");
-        std::vector<std::int64_t> order, offsets;
-        const double log_rest = natural_log_1p(-rate);
-        const auto draw_batch = [&](std::size_t step, Poll &poll) {
-          Sequence sequence(seed, Purpose::sample, 0, 0, first_step + step);
-          // The examples left out before the next that is in: geometric, floor(log(u) / log(1 -
-          // q)).
-          for (std::size_t i = 0; i < n; ++i) {
-            const double skip =
-                rate < 1 ? std::floor(natural_log(1 - sequence.uniform()) / log_rest) : 0;
-            if (!(skip < static_cast<double>(n - i)))
-              break;
-            if (order.size() % 65536 == 0 && !poll.going(true))
-              break;
-            i += static_cast<std::size_t>(skip);
-            order.push_back(static_cast<std::int64_t>(i));
-          }
-          offsets.push_back(static_cast<std::int64_t>(order.size()));
-        };
-        compute_answer([&] {
-          order.clear();
-          offsets.assign(1, 0);
-          const WithoutGil release;
-          Poll poll(on_signals);
-          for (std::size_t step = 0; step < steps && poll.going(true); ++step)
-            draw_batch(step, poll);
-        });
-        return py::make_tuple(give_array(order), give_array(offsets));
-      },
-      "n"_a, "rate"_a, "seed"_a, "first_step"_a, "steps"_a,
-      "Batches that each of n rows enters with that probability: (rows, offsets).");
+  m.def("poisson_batches", &poisson_batches, "n"_a, "rate"_a, "seed"_a, "first_step"_a, "steps"_a,
+        "Batches that each of n rows enters with that probability: (rows, offsets).");
   m.def(
       "philox", [](const Words &counter, std::uint64_t key) { return philox(counter, key); },
       "counter"_a, "key"_a, "Philox4x32-10, for tests.");

@@ -423,8 +423,8 @@ class Sequential:
             alone.
         want : collection of str
             Any of ``"losses"``, ``"nodes"``, ``"inputs"``, ``"weights"`` (with ``biases`` and
-            ``gradients``) and ``"gradient_norms"``, which are the default, ``"hidden"`` and ``"slopes"``; only what
-            is named is kept.
+            ``gradients``) and ``"gradient_norms"``, which are the default, ``"hidden"`` and
+            ``"slopes"``; only what is named is kept.
 
         Returns
         -------
