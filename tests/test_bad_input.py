@@ -1358,6 +1358,38 @@ CORE_SNIPPETS: dict[str, str] = {
     "layers that overflow together": (
         "model(layers=((2**41, 1, 'relu', 0.0, 0.0), (1, 2**63, 'relu', 0.0, 0.0)))"
     ),
+    "no such kind of stage": "_core.Stage('conv', 'conv_0', 3, 3)",
+    "a negative skip": "_core.Stage('add', 'add_0', 3, 3, skip=-1)",
+    "a skip that is still to come": (
+        "model(stages=[_core.Stage('dense', 'd', 3, 3), _core.Stage('add', 'a', 3, 3, skip=2)])"
+    ),
+    "a skip of another width": (
+        "model(stages=[_core.Stage('dense', 'd', 3, 2), _core.Stage('add', 'a', 2, 2, skip=0)])"
+    ),
+    "a scale that widens": (
+        "model(stages=[_core.Stage('scale', 's', 3, 4), _core.Stage('dense', 'd', 4, 2)])"
+    ),
+    "no stage with weights": "model(stages=[_core.Stage('elementwise', 'e', 3, 2)])",
+    "no weights at all": "model(stages=[_core.Stage('elementwise', 'e', 3, 3)])",
+    "too many rates": (
+        "model(stages=[_core.Stage('dense', 'd', 3, 2, learning_rate_factors=[1.0] * 3)])"
+    ),
+    "rates of none": (
+        "model(stages=[_core.Stage('dense', 'd', 3, 3), "
+        "_core.Stage('add', 'a', 3, 3, learning_rate_factors=[1.0])])"
+    ),
+    "rates of NaN: train?": (
+        "m = model(stages=[_core.Stage('dense', 'd', 3, 2, learning_rate_factors=[np.nan, 1])]); "
+        "m.set_optimizer(_core.Optimizer('adam')); m.train(job())"
+    ),
+    "scales alone: train?": (
+        "m = model(stages=[_core.Stage('scale', 's', 3, 3)]); "
+        "m.train(job(examples(targets=np.ones((5, 3)))))"
+    ),
+    "a norm of epsilon 0: train?": (
+        "m = model(stages=[_core.Stage('layer_norm', 'n', 3, 3), _core.Stage('dense', 'd', 3, 2)])"
+        "; m.train(job())"
+    ),
     "no such activation": "model(layers=((3, 2, 'rel', 0.0, 0.0),))",
     "no such loss": "model('ms')",
     "no such optimizer": "_core.Optimizer('adma')",

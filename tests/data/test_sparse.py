@@ -657,7 +657,8 @@ def test_columns_that_change_after_they_were_checked_are_never_followed(
 def test_the_core_itself_refuses_what_is_out_of_order() -> None:
     fine = [np.asarray(FINE[name]) for name in ("values", "indices", "begins")]
     model = _core.Model64(
-        layers=[(3, 2, "identity", 0.0, 0.0)], loss="mse", loss_parameters={}, input_scale=1.0,
+        stages=[_core.Stage("dense", "dense_0", 3, 2)],
+        loss="mse", loss_parameters={}, input_scale=1.0,
         input_dropout=0.0, seed=0, member=0,
     )  # fmt: skip
     rows = _core.SparseRows(*fine, 3, "x")

@@ -14,9 +14,21 @@ KINDS = {32: _core.Model32, 64: _core.Model64}
 LAYERS = (3, 4, "relu", 0.0, 0.0), (4, 2, "identity", 0.0, 0.0)
 
 
-def model(loss="mse", bits=32, layers=LAYERS):
+def dense(number, inputs, outputs, activation, alpha, dropout):
+    return _core.Stage(
+        "dense",
+        f"dense_{number}",
+        inputs,
+        outputs,
+        activation=activation,
+        alpha=alpha,
+        dropout=dropout,
+    )
+
+
+def model(loss="mse", bits=32, layers=LAYERS, stages=()):
     return KINDS[bits](
-        layers=list(layers),
+        stages=list(stages) or [dense(i, *layer) for i, layer in enumerate(layers)],
         loss=loss,
         loss_parameters={},
         input_scale=1.0,

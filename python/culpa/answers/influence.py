@@ -142,10 +142,11 @@ def _differences(one: Network, other: Network) -> dict[str, tuple[Any, Any]]:
 
     def description(network: Network) -> dict[str, Any]:
         config = network.architecture.config()
-        training_alone = ("dropout", "learning_rate_factors")
+        # What guesses do not depend on, or the input size tells.
+        left_out = ("name", "inputs", "dropout", "learning_rate_factors")
         layers = [
-            {name: value for name, value in spec.items() if name not in training_alone}
-            for spec in network.architecture.compile(network.inputs).specs
+            {name: value for name, value in spec.items() if name not in left_out}
+            for spec in network.architecture.compile(None).specs
         ]
         names = ("input_size", "loss", "dtype", "input_scale")
         return {"layers": layers, **{name: config[name] for name in names}}

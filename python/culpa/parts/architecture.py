@@ -166,7 +166,10 @@ class Architecture:
 
 def _checked(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     if isinstance(layers[-1], Dropout):
-        raise ValueError(f"layers: expected no Dropout of the outputs, got {layers[-1]!r} last")
+        raise ValueError(
+            "layers: expected a Dense layer last, or another that gives the outputs, got "
+            f"{layers[-1]!r}"
+        )
     if not any(isinstance(part, Dense) for layer in layers for part in layer.parts()):
         raise ValueError(
             f"layers: expected at least one Dense layer, got {', '.join(map(repr, layers))}"
