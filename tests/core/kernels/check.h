@@ -176,6 +176,7 @@ template <class T> void check_pack(const Kernels<T> &, Log &);
 template <class T> void check_activations(const Kernels<T> &, Log &);
 template <class T> void check_elementwise(const Kernels<T> &, Log &);
 template <class T> void check_data(const Kernels<T> &, Log &);
+template <class T> void check_norm(const Kernels<T> &, Log &);
 template <class T> void check_sparse(const Kernels<T> &, Log &);
 template <class T> void check_losses(const Kernels<T> &, Log &);
 

@@ -13,6 +13,7 @@ void check_all(const Kernels<T> &k, const std::string &table, const char *type, 
   check_activations(k, log);
   check_elementwise(k, log);
   check_data(k, log);
+  check_norm(k, log);
   check_sparse(k, log);
   check_losses(k, log);
 }

@@ -1,4 +1,4 @@
-// sparse_product, sparse_outer and sparse_dropout.
+// sparse_product, sparse_outer, sparse_back and sparse_dropout.
 #include <algorithm>
 
 #include "check.h"
@@ -131,6 +131,33 @@ void check_outer_of(const Kernels<T> &k, std::size_t rows, std::size_t inputs, R
   }
 }
 
+template <class T>
+void check_back_of(const Kernels<T> &k, std::size_t rows, std::size_t inputs, std::size_t outputs,
+                   double density, Numbers &numbers, Log &log) {
+  const Lists<T> x(rows, inputs, density, numbers);
+  const Panels d_at{k.panel, rows, outputs};
+  const std::vector<T> d =
+      d_at.template fill<T>([&](std::size_t, std::size_t) { return numbers.exact(); });
+  const std::vector<T> w = numbers.exact<T>(inputs * outputs);
+  Output<T> back(x.index.size());
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t e = x.begins[r]; e < x.ends[r]; ++e) {
+      double sum = 0;
+      for (std::size_t c = 0; c < outputs; ++c)
+        sum += static_cast<double>(d[d_at.at(r, c)]) *
+               static_cast<double>(w[x.index[e] * outputs + c]);
+      back.want(e, sum);
+    }
+  k.sparse_back({.x = {x.begins.data(), x.ends.data(), x.index.data(), nullptr},
+                 .d = d.data(),
+                 .d_stride = d_at.stride,
+                 .w = w.data(),
+                 .outputs = outputs,
+                 .rows = {0, rows},
+                 .to = back.data()});
+  back.check(log, say("sparse back of", rows, "rows,", inputs, "inputs,", outputs, "outputs"));
+}
+
 template <class T> void check_dropout_of(const Kernels<T> &k, std::size_t n, Log &log) {
   constexpr std::uint64_t key = 0x0123456789abcdefU;
   const std::uint32_t stream_words[2] = {77, stream(Purpose::dropout, 0, 5)};
@@ -178,6 +205,8 @@ template <class T> void check_sparse(const Kernels<T> &k, Log &log) {
       for (const std::size_t rows : {0, 1, 2, 9, 20})
         for (const std::size_t inputs : {std::size_t{0}, std::size_t{1}, P - 1, std::size_t{70}})
           check_product_of(k, rows, inputs, outputs, density, numbers, log);
+      for (const std::size_t rows : {1, 9})
+        check_back_of(k, rows, 70, outputs, density, numbers, log);
       for (const std::size_t rows : {1, 2, 9, 70})
         for (const std::size_t inputs : {std::size_t{0}, std::size_t{1}, P - 1, P})
           for (const std::size_t first : {std::size_t{0}, 2 * P})
