@@ -58,7 +58,7 @@ template <class T> struct AttributeSpace {
 
   const T *lowest_weight; // see Pass
   std::size_t entry;      // stages up to it
-  Workspace<T> path; // the rows of a block
+  Workspace<T> path;      // the rows of a block
   std::size_t height;
   std::unique_ptr<Workspace<T>> end;     // deeplift: rows of x, and from row `height` on baselines
   std::unique_ptr<Workspace<T>> tangent; // nodes: derivatives of all values along the path
@@ -68,13 +68,13 @@ template <class T> struct AttributeSpace {
   Matrix<T> top;                         // the entry at x
   Matrix<T> start, way;                  // (pairs): the entry at the baseline, from there to x
   Matrix<T> sum;                         // (pairs): error signals of the entry, weighted
-  Buffer<double> values;         // (height, inputs): the sum over several baselines
-  Buffer<double> nodes;          // (height, units of all hidden layers)
-  std::vector<Sequence> streams; // expected: of each row
-  Buffer<std::int64_t> drawn;    // expected: (pairs) rows of the background
-  Buffer<double> points;         // expected: (pairs)
-  Buffer<T> noise;               // smooth: (together, inputs), row-major
-  Buffer<T> deviation;           // smooth: (inputs), of the scaled inputs
+  Buffer<double> values;                 // (height, inputs): the sum over several baselines
+  Buffer<double> nodes;                  // (height, units of all hidden layers)
+  std::vector<Sequence> streams;         // expected: of each row
+  Buffer<std::int64_t> drawn;            // expected: (pairs) rows of the background
+  Buffer<double> points;                 // expected: (pairs)
+  Buffer<T> noise;                       // smooth: (together, inputs), row-major
+  Buffer<T> deviation;                   // smooth: (inputs), of the scaled inputs
 
   // The entry's values, before any activation, and its error signals.
   Matrix<T> entries() const { return path.hidden[entry]; }
