@@ -46,23 +46,10 @@ void through_normalization(const Pass<T> &pass, std::size_t s, Matrix<T> values,
                               .delta_stride = values.stride});
 }
 
-// to = from * gain
-template <class T>
-void times_gain(const Pass<T> &pass, std::size_t s, Matrix<T> from, Matrix<T> to, Range rows,
-                Range some_panels) {
-  active<T>().affine({.x = from.data,
-                      .x_stride = from.stride,
-                      .factor = pass.array(s, 0),
-                      .shift = nullptr,
-                      .y = to.data,
-                      .y_stride = to.stride},
-                     rows, some_panels);
-}
-
 template <class T>
 void backward(const Pass<T> &pass, std::size_t s, Matrix<T> below, const T * /*mask*/, Range rows,
               Range some_panels) {
-  times_gain(pass, s, pass.space.delta[s], below, rows, some_panels);
+  times_vector(pass, s, pass.space.delta[s], below, rows, some_panels);
   through_normalization(pass, s, below, rows);
 }
 
@@ -71,19 +58,12 @@ void tangent(const Pass<T> &pass, std::size_t s, Matrix<T> dx, Matrix<T> /*skip*
              Range rows, Range some_panels) {
   copy_rows(dx, dz, rows, some_panels);
   through_normalization(pass, s, dz, rows);
-  times_gain(pass, s, dz, dz, rows, some_panels);
+  times_vector(pass, s, dz, dz, rows, some_panels);
 }
 
 template <class T>
 void multiply(const Pass<T> &pass, std::size_t s, Range rows, Range some_panels) {
-  const auto &k = active<T>();
-  const Matrix<T> delta = pass.space.delta[s], normalized = pass.space.normalized[s];
-  const Matrix<T> products = pass.space.products[s];
-  const std::size_t begin = rows.begin * k.panel, n = (rows.end - rows.begin) * k.panel;
-  copy_rows(delta, products, rows, some_panels);
-  for (std::size_t p = some_panels.begin; p < some_panels.end; ++p)
-    k.multiply(products.data + p * products.stride + begin,
-               normalized.data + p * normalized.stride + begin, n);
+  fill_products(pass, s, pass.space.normalized[s], rows, some_panels);
 }
 
 template <class T>

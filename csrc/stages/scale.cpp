@@ -27,20 +27,12 @@ void forward(const Pass<T> &pass, std::size_t s, Matrix<T> z, kernels::End /*end
     return each_entry(entries, rows,
                       [&](std::size_t e, std::size_t c) { to[e] = x[e] * factor[c]; });
   }
-  const Matrix<T> x = pass.x(s);
-  active<T>().affine({.x = x.data,
-                      .x_stride = x.stride,
-                      .factor = factor,
-                      .shift = nullptr,
-                      .y = z.data,
-                      .y_stride = z.stride},
-                     rows, some_panels);
+  times_vector(pass, s, pass.x(s), z, rows, some_panels);
 }
 
 template <class T>
 void backward(const Pass<T> &pass, std::size_t s, Matrix<T> below, const T * /*mask*/, Range rows,
               Range some_panels) {
-  const Matrix<T> delta = pass.space.delta[s];
   if (pass.reads_entries(s) && s > 0) {
     SparseBlock<T> &entries = pass.space.entries;
     const T *factor = pass.array(s, 0), *from = entries.scaled[s].delta.data();
@@ -48,29 +40,18 @@ void backward(const Pass<T> &pass, std::size_t s, Matrix<T> below, const T * /*m
     each_entry(entries, rows, [&](std::size_t e, std::size_t c) { to[e] = from[e] * factor[c]; });
   }
   if (below.data)
-    active<T>().affine({.x = delta.data,
-                        .x_stride = delta.stride,
-                        .factor = pass.array(s, 0),
-                        .shift = nullptr,
-                        .y = below.data,
-                        .y_stride = below.stride},
-                       rows, some_panels);
+    times_vector(pass, s, pass.space.delta[s], below, rows, some_panels);
 }
 
 template <class T>
 void multiply(const Pass<T> &pass, std::size_t s, Range rows, Range some_panels) {
-  const auto &k = active<T>();
   if (pass.reads_entries(s)) {
     SparseBlock<T> &entries = pass.space.entries;
     const T *x = entries.values_after(s), *delta = entries.scaled[s].delta.data();
     T *to = entries.scaled[s].products.data();
     return each_entry(entries, rows, [&](std::size_t e, std::size_t) { to[e] = delta[e] * x[e]; });
   }
-  const Matrix<T> x = pass.x(s), delta = pass.space.delta[s], products = pass.space.products[s];
-  const std::size_t begin = rows.begin * k.panel, n = (rows.end - rows.begin) * k.panel;
-  copy_rows(delta, products, rows, some_panels);
-  for (std::size_t p = some_panels.begin; p < some_panels.end; ++p)
-    k.multiply(products.data + p * products.stride + begin, x.data + p * x.stride + begin, n);
+  fill_products(pass, s, pass.x(s), rows, some_panels);
 }
 
 // As column_sums has it, which deals rows to four sums; zeros add nothing.
@@ -119,13 +100,7 @@ void square_norms(const Network &network, Workspace<T> &space, std::size_t s, Ra
 template <class T>
 void tangent(const Pass<T> &pass, std::size_t s, Matrix<T> dx, Matrix<T> /*skip*/, Matrix<T> dz,
              Range rows, Range some_panels) {
-  active<T>().affine({.x = dx.data,
-                      .x_stride = dx.stride,
-                      .factor = pass.array(s, 0),
-                      .shift = nullptr,
-                      .y = dz.data,
-                      .y_stride = dz.stride},
-                     rows, some_panels);
+  times_vector(pass, s, dx, dz, rows, some_panels);
 }
 
 template <class T>

@@ -77,4 +77,30 @@ template <class T> void copy_rows(Matrix<T> from, Matrix<T> to, Range rows, Rang
                 to.data + p * to.stride + rows.begin * panel);
 }
 
+// to = from * the first array of a stage, a vector
+template <class T>
+void times_vector(const Pass<T> &pass, std::size_t s, Matrix<T> from, Matrix<T> to, Range rows,
+                  Range panels) {
+  kernels::active<T>().affine({.x = from.data,
+                               .x_stride = from.stride,
+                               .factor = pass.array(s, 0),
+                               .shift = nullptr,
+                               .y = to.data,
+                               .y_stride = to.stride},
+                              rows, panels);
+}
+
+// products = delta * what the first vector multiplies
+template <class T>
+void fill_products(const Pass<T> &pass, std::size_t s, Matrix<T> multiplied, Range rows,
+                   Range panels) {
+  const auto &k = kernels::active<T>();
+  const Matrix<T> products = pass.space.products[s];
+  const std::size_t begin = rows.begin * k.panel, n = (rows.end - rows.begin) * k.panel;
+  copy_rows(pass.space.delta[s], products, rows, panels);
+  for (std::size_t p = panels.begin; p < panels.end; ++p)
+    k.multiply(products.data + p * products.stride + begin,
+               multiplied.data + p * multiplied.stride + begin, n);
+}
+
 } // namespace culpa

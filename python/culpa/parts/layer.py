@@ -144,9 +144,9 @@ def layers_from_config(configs: Sequence[Mapping[str, Any]]) -> tuple[Layer, ...
     """Return the layers that gave these configs."""
     layers: list[Layer] = []
     for config in configs:
-        # Files of 0.1 name a Dense layer and Dropout by their first value.
-        old = next((kind for kind in ("dense", "dropout") if kind in config), "")
-        kind = _checks.choice("layers", config.get("kind", old), KINDS)
+        # Dense and Dropout go by their first value, as when there was nothing else.
+        first = next((kind for kind in ("dense", "dropout") if kind in config), "")
+        kind = _checks.choice("layers", config.get("kind", first), KINDS)
         layers.append(KINDS[kind].from_config(config))
     return tuple(layers)
 
